@@ -1,0 +1,40 @@
+"""The block store protocol: where the bytes behind a CID come from.
+
+A backend is transport, never authority: whoever reads through `ledger.unixfs` has every block
+hashed before it is parsed. Implementations live in `node`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from ledger.cid import Cid
+
+
+class BlockStore(Protocol):
+    """Holds blocks by CID and keeps those below pinned roots."""
+
+    def put_dag(self, root: Cid, blocks: Iterable[tuple[Cid, bytes]]) -> None:
+        """Store blocks and pin their root; return only when they are durable. Idempotent."""
+
+    def get_block(self, cid: Cid) -> bytes:
+        """Return a block.
+
+        Raises:
+            NotFoundError: if this store does not have it.
+            UnavailableError: if it cannot tell now.
+            DigestError: if what it has is not what the CID names.
+        """
+
+    def has(self, cid: Cid) -> bool:
+        """Whether the block is here."""
+
+    def pin(self, root: Cid) -> None:
+        """Keep everything below a root."""
+
+    def unpin(self, root: Cid) -> None:
+        """Stop keeping what is below a root."""
+
+    def pins(self) -> Iterator[Cid]:
+        """Yield the pinned roots."""

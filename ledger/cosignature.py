@@ -1,0 +1,50 @@
+"""Cosignatures: a witness says which tree it has seen, and when (c2sp.org/tlog-cosignature v1.0.1).
+
+The payload of the note line is a 64-bit big-endian POSIX time and an Ed25519 signature (key type
+04) over `cosignature/v1`, `time <decimal>` and the whole checkpoint text. The message does not
+name the cosigner, hence one key serves one cosigner and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ledger.errors import MalformedError, SignatureError
+from ledger.keys import SIGNATURE_SIZE, PrivateKey
+from ledger.note import ED25519_COSIGNATURE, NoteKey, NoteSignature
+
+_TIME_SIZE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CosignatureVerifier:
+    """Verifies Ed25519 cosignature lines (type 04)."""
+
+    note_key: NoteKey
+
+    def __post_init__(self) -> None:
+        if self.note_key.kind != ED25519_COSIGNATURE:
+            raise MalformedError(f"'{self.note_key.name}' is not a cosigner key")
+
+    def verify_line(self, text: str, line: NoteSignature) -> None:
+        """Require a timestamped signature over the checkpoint text."""
+        if len(line.payload) != _TIME_SIZE + SIGNATURE_SIZE:
+            raise SignatureError(f"cosignature of '{line.name}' has the wrong length")
+        signature = line.payload[_TIME_SIZE:]
+        self.note_key.key.verify(signature, _message(text, cosigned_at(line)))
+
+
+def cosign(text: str, name: str, key: PrivateKey, *, time: int) -> NoteSignature:
+    """Return the cosignature line over a checkpoint text at POSIX second `time`."""
+    note_key = NoteKey(name, ED25519_COSIGNATURE, key.public)
+    payload = time.to_bytes(_TIME_SIZE, "big") + key.sign(_message(text, time))
+    return NoteSignature(name, note_key.key_id, payload)
+
+
+def cosigned_at(line: NoteSignature) -> int:
+    """Return the POSIX second a cosignature line claims."""
+    return int.from_bytes(line.payload[:_TIME_SIZE], "big")
+
+
+def _message(text: str, time: int) -> bytes:
+    return f"cosignature/v1\ntime {time}\n{text}".encode()

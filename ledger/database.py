@@ -1,0 +1,211 @@
+"""The file `ledger.db`: logs, entries, tiles and checkpoints in SQLite.
+
+Rows are evidence: triggers refuse UPDATE and DELETE on entries and checkpoints. Writes go through
+sqlite-utils inside `atomic()`, with a write-ahead log and `synchronous=FULL`, because a commit
+that is lost after it was signed would fork the log. Reads use plain SQL so that read-only
+commands start fast.
+
+Trap: a WAL database is more than one file. Copying `ledger.db` without its `-wal` file loses the
+last commits; `read_only` opens either without changing a byte, also in a folder it cannot write.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ledger.errors import (
+    EvidenceError,
+    HomeBusyError,
+    MalformedError,
+    NotFoundError,
+    PnodeError,
+    StorageError,
+)
+
+if TYPE_CHECKING:
+    import sqlite_utils
+
+SCHEMA_VERSION = 1
+_BUSY_MILLISECONDS = 5_000
+
+_APPEND_ONLY = """
+CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
+BEGIN SELECT RAISE(ABORT, '{table} rows are evidence and never change'); END
+"""
+
+
+class Database:
+    """An open `ledger.db`. Use `create`, `open` or `read_only`; close it when done."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    @classmethod
+    def create(cls, path: Path) -> Database:
+        """Open a database for writing, creating file and tables where they are missing."""
+        with storage_errors(path):
+            database = cls(path, _connect(str(path)))
+            _create_schema(database.writer())
+        return database
+
+    @classmethod
+    def open(cls, path: Path) -> Database:
+        """Open an existing database for writing.
+
+        Raises:
+            NotFoundError: if there is no such file.
+            MalformedError: if it is not a pnode ledger of this version.
+        """
+        _require_file(path)
+        with storage_errors(path):
+            database = cls(path, _connect(f"{path.resolve().as_uri()}?mode=rw", uri=True))
+            database._check_version()
+        return database
+
+    @classmethod
+    def read_only(cls, path: Path) -> Database:
+        """Open an existing database without changing a byte of it or of its folder."""
+        _require_file(path)
+        wal = path.with_name(path.name + "-wal")
+        with storage_errors(path):
+            if not wal.exists() or wal.stat().st_size == 0:
+                uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+                database = cls(path, sqlite3.connect(uri, uri=True))
+            else:
+                database = _snapshot(path, wal)
+            database._check_version()
+        return database
+
+    def close(self) -> None:
+        """Close the connection; the file is then complete without a `-wal` file beside it."""
+        self._connection.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a SELECT."""
+        with storage_errors(self.path):
+            yield from self._connection.execute(sql, parameters)
+
+    def writer(self) -> sqlite_utils.Database:
+        """Return the same connection as sqlite-utils sees it, for writes inside `atomic()`."""
+        import sqlite_utils
+
+        return sqlite_utils.Database(self._connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite_utils.Database]:
+        """Run a block as one durable transaction: all of it or nothing."""
+        with storage_errors(self.path):
+            writer = self.writer()
+            with writer.atomic():
+                yield writer
+
+    def _check_version(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version != SCHEMA_VERSION:
+            raise MalformedError(
+                f"{self.path}: ledger format {version}, this pnode reads {SCHEMA_VERSION}",
+                hint="use the pnode version that wrote this home",
+            )
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Translate what SQLite and the file system complain about into our errors."""
+    try:
+        yield
+    except PnodeError:
+        raise
+    except sqlite3.IntegrityError as error:
+        raise EvidenceError(f"{path}: {error}") from error
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error) or "busy" in str(error):
+            raise HomeBusyError(f"{path} is in use by another process") from error
+        raise StorageError(f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise EvidenceError(
+            f"{path} is damaged: {error}", hint="restore the file from a peer or a backup"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"{error.filename or path}: {error.strerror}") from error
+
+
+def _connect(target: str, *, uri: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(target, uri=uri, isolation_level=None)
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")
+    return connection
+
+
+def _snapshot(path: Path, wal: Path) -> Database:
+    """Open a private copy of a database that has uncheckpointed commits beside it."""
+    folder = tempfile.TemporaryDirectory(prefix="pnode-read-")
+    copy = Path(folder.name) / path.name
+    shutil.copyfile(path, copy)
+    shutil.copyfile(wal, copy.with_name(copy.name + "-wal"))
+    database = Database(path, sqlite3.connect(copy))
+    database._temporary = folder
+    return database
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        hint = "check --home DIR, or run 'pnode init'"
+        raise NotFoundError(f"{path}: no ledger there", hint=hint)
+
+
+def _create_schema(writer: sqlite_utils.Database) -> None:
+    with writer.atomic():
+        _create_tables(writer)
+        for table in ("log", "entry", "checkpoint"):
+            for verb in ("UPDATE", "DELETE"):
+                writer.execute(_APPEND_ONLY.format(table=table, verb=verb))
+        writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _create_tables(writer: sqlite_utils.Database) -> None:
+    writer.table("log").create(
+        {"id": int, "origin": str, "key": str}, pk="id", if_not_exists=True, strict=True
+    )
+    writer.table("log").create_index(["origin"], unique=True, if_not_exists=True)
+    writer.table("entry").create(
+        {"log": int, "idx": int, "id": str, "leaf_hash": bytes, "body": bytes},
+        pk=("log", "idx"),
+        not_null={"id", "leaf_hash", "body"},
+        if_not_exists=True,
+        strict=True,
+    )
+    writer.table("entry").create_index(["log", "leaf_hash"], unique=True, if_not_exists=True)
+    writer.table("entry").create_index(["id"], if_not_exists=True)
+    writer.table("tile").create(
+        {"log": int, "level": int, "idx": int, "hashes": bytes},
+        pk=("log", "level", "idx"),
+        not_null={"hashes"},
+        if_not_exists=True,
+        strict=True,
+    )
+    writer.table("checkpoint").create(
+        {"log": int, "size": int, "root": bytes, "note": bytes},
+        pk=("log", "size"),
+        not_null={"root", "note"},
+        if_not_exists=True,
+        strict=True,
+    )

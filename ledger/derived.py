@@ -1,0 +1,95 @@
+"""Derived tables: the ledger's view written out for quick listing, in `derived.db`.
+
+Nothing here is evidence. The file can be deleted at any time; `rebuild` writes identical content
+again, because it is a pure function of the view, and replaces the old tables in one transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from ledger.database import storage_errors
+from ledger.encoding import canonical_json
+from ledger.view import LedgerView
+
+_COLUMNS = ("id", "kind", "author", "name", "title", "cid", "license", "status", "origin", "idx")
+
+
+def rebuild(path: Path, ledger: LedgerView) -> None:
+    """Write the tables of a view, replacing whatever was there."""
+    import sqlite_utils
+
+    with storage_errors(path):
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        database = sqlite_utils.Database(connection)
+        with database.atomic():
+            database.table("record").drop(ignore=True)
+            database.table("frontier").drop(ignore=True)
+            types = dict.fromkeys(_COLUMNS, str) | {"idx": int}
+            database.table("record").create(types, pk="id", strict=True)
+            database.table("record").insert_all(
+                dict(zip(_COLUMNS, row, strict=True)) for row in _rows(ledger)
+            )
+            database.table("frontier").insert(
+                {"digest": ledger.frontier.digest, "text": ledger.frontier.text}, strict=True
+            )
+        connection.close()
+
+
+def content(path: Path) -> bytes:
+    """Return everything the tables say, in canonical form."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        rows = connection.execute("SELECT * FROM record ORDER BY id").fetchall()
+        frontier = connection.execute("SELECT * FROM frontier").fetchall()
+    finally:
+        connection.close()
+    return canonical_json({"record": [list(r) for r in rows], "frontier": [list(r) for r in frontier]})
+
+
+def listing(path: Path, frontier_digest: str) -> list[dict[str, str | int]] | None:
+    """Return the records if the tables are those of this frontier, else None."""
+    if not path.is_file():
+        return None
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            (digest,) = connection.execute("SELECT digest FROM frontier").fetchone()
+            if digest != frontier_digest:
+                return None
+            sql = f"SELECT {', '.join(_COLUMNS)} FROM record ORDER BY origin, idx"
+            return [dict(zip(_COLUMNS, row, strict=True)) for row in connection.execute(sql)]
+        finally:
+            connection.close()
+    except (sqlite3.Error, TypeError):
+        return None  # damaged or half-copied: it is only derived, so compute the view instead
+
+
+def records(ledger: LedgerView) -> list[dict[str, str | int]]:
+    """Return what the tables would hold, in listing order."""
+    rows = sorted(_rows(ledger), key=lambda row: (str(row[8]), int(row[9])))
+    return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+
+
+def _rows(ledger: LedgerView) -> Iterator[tuple[str | int, ...]]:
+    for id_, placed in ledger.entries.items():
+        entry = placed.entry
+        offered = ledger.contributions.get(id_)
+        predicate = entry.statement.predicate
+        kind = offered.type if offered else entry.kind
+        yield (
+            id_,
+            kind,
+            entry.author,
+            ledger.names.get(entry.author, ""),
+            str(predicate.get("title", "")),
+            str(predicate.get("cid", "")),
+            str(predicate.get("license", "")),
+            offered.status if offered else "",
+            placed.origin,
+            placed.index,
+        )

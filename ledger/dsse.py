@@ -1,0 +1,89 @@
+"""DSSE envelopes: a payload, its type and one signature (DSSE v1.0.2).
+
+The signature covers PAE(type, payload) = `DSSEv1 <len(type)> <type> <len(payload)> <payload>` with
+byte lengths in decimal, so no parsing happens before it is checked. Any DSSE verifier accepts what
+is written here. Stricter than DSSE: canonical JSON, exactly one signature, `keyid` present and
+equal to the author's did:key (it stays a hint; the statement inside must name the same author).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ledger.encoding import canonical_json, decode_base64, encode_base64, parse_canonical_json
+from ledger.errors import MalformedError
+from ledger.keys import SIGNATURE_SIZE, PrivateKey, PublicKey
+from ledger.tile import MAX_ENTRY_BYTES
+
+PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """Return the DSSE pre-authentication encoding."""
+    kind = payload_type.encode("utf-8")
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A parsed envelope; `payload` is unverified until `verify` returned."""
+
+    payload: bytes
+    key: PublicKey
+    signature: bytes
+
+    def __bytes__(self) -> bytes:
+        document = {
+            "payload": encode_base64(self.payload),
+            "payloadType": PAYLOAD_TYPE,
+            "signatures": [{"keyid": self.key.did, "sig": encode_base64(self.signature)}],
+        }
+        return canonical_json(document)
+
+    @classmethod
+    def sign(cls, payload: bytes, key: PrivateKey) -> Envelope:
+        """Sign a payload as its author."""
+        return cls(payload, key.public, key.sign(pae(PAYLOAD_TYPE, payload)))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Envelope:
+        """Parse the exact bytes of an entry.
+
+        Raises:
+            MalformedError: if they are not an envelope in the one accepted form.
+        """
+        value = parse_canonical_json(data, what="envelope", max_bytes=MAX_ENTRY_BYTES)
+        _require_keys(value, {"payload", "payloadType", "signatures"})
+        signatures = value["signatures"]
+        if not isinstance(signatures, list) or len(signatures) != 1:
+            raise MalformedError("envelope: exactly one signature is accepted")
+        _require_keys(signatures[0], {"keyid", "sig"})
+        if value["payloadType"] != PAYLOAD_TYPE:
+            raise MalformedError(f"envelope: the payload type is not {PAYLOAD_TYPE}")
+        return cls(
+            decode_base64(_text(value["payload"]), what="payload of envelope"),
+            PublicKey.from_did(signatures[0]["keyid"]),
+            decode_base64(
+                _text(signatures[0]["sig"]), what="signature of envelope", length=SIGNATURE_SIZE
+            ),
+        )
+
+    def verify(self) -> None:
+        """Require that the key named by the envelope signed the payload.
+
+        Raises:
+            SignatureError: if it did not.
+        """
+        self.key.verify(self.signature, pae(PAYLOAD_TYPE, self.payload))
+
+
+def _require_keys(value: Any, keys: set[str]) -> None:
+    if not isinstance(value, dict) or set(value) != keys:
+        raise MalformedError(f"envelope: needs exactly the fields {', '.join(sorted(keys))}")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise MalformedError("envelope: a field is not text")
+    return value

@@ -1,0 +1,243 @@
+"""Logs as stored: reading entries, tiles, checkpoints and proofs of one log.
+
+Everything read here is as trustworthy as the database it comes from; `ledger.rules` checks it.
+Growth happens in exactly two places: `ledger.append` for the node's own log and `ledger.mirror`
+for logs of others. Both call `store_rows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from ledger.checkpoint import Checkpoint
+from ledger.cid import Cid
+from ledger.database import Database
+from ledger.entry import entry_id
+from ledger.errors import EvidenceError, NotFoundError, UsageError
+from ledger.merkle import (
+    CompactRange,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    subtree_root,
+)
+from ledger.note import Note, NoteKey
+from ledger.tile import TILE_WIDTH, Tile, changed_tiles, node_reader, perfect_root, split_hashes
+from ledger.tlogproof import TlogProof
+
+if TYPE_CHECKING:
+    import sqlite_utils
+
+MIN_PREFIX: Final = 12
+_CACHED_TILES = 512
+
+
+class Log:
+    """One log in a database.
+
+    Raises:
+        NotFoundError: if the database holds no log of that origin.
+    """
+
+    def __init__(self, database: Database, origin: str) -> None:
+        row = next(database.query("SELECT id, key FROM log WHERE origin = ?", (origin,)), None)
+        if row is None:
+            raise NotFoundError(f"no log {origin} here")
+        self.database = database
+        self.origin = origin
+        self.row_id: int = row[0]
+        self.key = NoteKey.parse(row[1])
+        self._tiles: dict[tuple[int, int], list[bytes]] = {}
+
+    @property
+    def size(self) -> int:
+        """The number of entries stored."""
+        sql = "SELECT coalesce(max(idx) + 1, 0) FROM entry WHERE log = ?"
+        return int(next(self.database.query(sql, (self.row_id,)))[0])
+
+    def bodies(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes of the entries [start, end) in order."""
+        sql = "SELECT body FROM entry WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx"
+        last = self.size if end is None else end
+        for (body,) in self.database.query(sql, (self.row_id, start, last)):
+            yield body
+
+    def index_of(self, leaf: bytes) -> int | None:
+        """Return the index of an entry given by its leaf hash, if it is here."""
+        sql = "SELECT idx FROM entry WHERE log = ? AND leaf_hash = ?"
+        row = next(self.database.query(sql, (self.row_id, leaf)), None)
+        return None if row is None else int(row[0])
+
+    def tile(self, tile: Tile) -> list[bytes]:
+        """Return the stored hashes of a tile, at least `tile.width` of them."""
+        key = (tile.level, tile.index)
+        hashes = self._tiles.get(key)
+        if hashes is None or len(hashes) < tile.width:
+            sql = "SELECT hashes FROM tile WHERE log = ? AND level = ? AND idx = ?"
+            row = next(self.database.query(sql, (self.row_id, *key)), None)
+            stored = b"" if row is None else row[0]
+            if len(stored) < tile.width * 32:
+                raise EvidenceError(f"{self.origin}: {tile.path} is missing from the ledger")
+            hashes = split_hashes(stored, Tile(*key, len(stored) // 32))
+            if len(self._tiles) >= _CACHED_TILES:
+                self._tiles.clear()
+            self._tiles[key] = hashes
+        return hashes
+
+    def edge(self, size: int) -> CompactRange:
+        """Return the compact range of the first `size` entries."""
+        read = node_reader(size, self.tile)
+        levels = [level for level in range(size.bit_length()) if size >> level & 1]
+        roots = [read(level, (size >> level) - 1) for level in reversed(levels)]
+        return CompactRange(size, roots)
+
+    def root(self, size: int) -> bytes:
+        """Return the root of the first `size` entries, from the tiles."""
+        return subtree_root(0, size, node_reader(size, self.tile))
+
+    def checkpoints(self) -> Iterator[tuple[Checkpoint, bytes]]:
+        """Yield the stored checkpoints with their notes, smallest first (unverified)."""
+        sql = "SELECT note FROM checkpoint WHERE log = ? ORDER BY size"
+        for (note,) in self.database.query(sql, (self.row_id,)):
+            yield Checkpoint.parse(Note.parse(note).text), note
+
+    def checkpoint(self) -> tuple[Checkpoint, bytes] | None:
+        """Return the largest stored checkpoint and its note."""
+        sql = "SELECT note FROM checkpoint WHERE log = ? ORDER BY size DESC LIMIT 1"
+        for (note,) in self.database.query(sql, (self.row_id,)):
+            return Checkpoint.parse(Note.parse(note).text), note
+        return None
+
+    def prove_inclusion(self, index: int, size: int) -> list[bytes]:
+        """Return the inclusion path of an entry in the tree of `size` entries."""
+        return inclusion_proof(index, size, node_reader(size, self.tile))
+
+    def prove_consistency(self, old_size: int, new_size: int) -> list[bytes]:
+        """Return the consistency path between two sizes."""
+        return consistency_proof(old_size, new_size, node_reader(new_size, self.tile))
+
+    def prove(self, index: int) -> TlogProof:
+        """Return the proof file of an entry under the largest checkpoint.
+
+        Raises:
+            NotFoundError: if no checkpoint covers the entry yet.
+        """
+        latest = self.checkpoint()
+        if latest is None or index >= latest[0].size:
+            raise NotFoundError(
+                f"entry {index} of {self.origin} is not covered by a checkpoint yet",
+                hint="run any writing command, such as 'pnode init', to finish signing",
+            )
+        checkpoint, note = latest
+        return TlogProof(index, tuple(self.prove_inclusion(index, checkpoint.size)), note)
+
+
+def logs(database: Database) -> list[Log]:
+    """Return all logs, sorted by origin."""
+    rows = list(database.query("SELECT origin FROM log ORDER BY origin"))
+    return [Log(database, origin) for (origin,) in rows]
+
+
+def find_log(database: Database, origin: str) -> Log | None:
+    """Return the log of an origin, or None if the database holds none."""
+    try:
+        return Log(database, origin)
+    except NotFoundError:
+        return None
+
+
+def add_log(database: Database, key: NoteKey) -> Log:
+    """Return the log of a key, adding it if it is new."""
+    with database.transaction() as writer:
+        writer.table("log").insert({"origin": key.name, "key": str(key)}, ignore=True)
+    return Log(database, key.name)
+
+
+def find_ids(database: Database, prefix: str) -> list[str]:
+    """Return the ids that begin with a prefix (at most two: enough to see ambiguity)."""
+    sql = "SELECT DISTINCT id FROM entry WHERE id >= ? AND id < ? ORDER BY id LIMIT 2"
+    return [row[0] for row in database.query(sql, (prefix, prefix + "\x7f"))]
+
+
+def resolve_id(database: Database, prefix: str) -> str:
+    """Return the one id that begins with `prefix`.
+
+    Raises:
+        UsageError: if the prefix is too short or ambiguous.
+        NotFoundError: if no entry has it.
+    """
+    if len(prefix) < MIN_PREFIX:
+        raise UsageError(
+            f"'{prefix}' is too short for an id", hint=f"give at least {MIN_PREFIX} characters"
+        )
+    found = find_ids(database, prefix)
+    if not found:
+        raise NotFoundError(f"no entry '{prefix}' in this ledger")
+    if len(found) > 1:
+        raise UsageError(f"'{prefix}' is ambiguous", hint="give more characters of the id")
+    return found[0]
+
+
+def places(database: Database, id_: str) -> list[tuple[str, int, bytes]]:
+    """Return every (origin, index, body) of an id, sorted by origin and index."""
+    Cid.parse(id_)
+    sql = (
+        "SELECT log.origin, entry.idx, entry.body FROM entry JOIN log ON log.id = entry.log"
+        " WHERE entry.id = ? ORDER BY log.origin, entry.idx"
+    )
+    return list(database.query(sql, (id_,)))
+
+
+def store_rows(writer: sqlite_utils.Database, log: Log, bodies: Sequence[bytes]) -> bytes:
+    """Insert entries and their tiles at the end of a log and return the new root.
+
+    Call it inside a transaction.
+    """
+    size = log.size
+    leaves = [leaf_hash(body) for body in bodies]
+    rows = (
+        {"log": log.row_id, "idx": size + i, "id": entry_id(body), "leaf_hash": leaf, "body": body}
+        for i, (body, leaf) in enumerate(zip(bodies, leaves, strict=True))
+    )
+    writer.table("entry").insert_all(rows, batch_size=1_000)
+    tiles = _grown_tiles(log, size, leaves)
+    writer.table("tile").upsert_all(
+        (
+            {"log": log.row_id, "level": level, "idx": index, "hashes": b"".join(hashes)}
+            for (level, index), hashes in sorted(tiles.items())
+        ),
+        pk=("log", "level", "idx"),
+    )
+    log._tiles.clear()
+    edge = CompactRange(size, _roots(log, size, tiles))
+    for leaf in leaves:
+        edge.append(leaf)
+    return edge.root()
+
+
+def _roots(log: Log, size: int, tiles: dict[tuple[int, int], list[bytes]]) -> list[bytes]:
+    def read(tile: Tile) -> list[bytes]:
+        return tiles.get((tile.level, tile.index)) or log.tile(tile)
+
+    node = node_reader(size, read)
+    levels = [level for level in range(size.bit_length()) if size >> level & 1]
+    return [node(level, (size >> level) - 1) for level in reversed(levels)]
+
+
+def _grown_tiles(
+    log: Log, size: int, leaves: Sequence[bytes]
+) -> dict[tuple[int, int], list[bytes]]:
+    """Return every tile that changes when `leaves` are added to a tree of `size` entries."""
+    grown: dict[tuple[int, int], list[bytes]] = {}
+    for tile in changed_tiles(size, size + len(leaves)):
+        start = tile.index * TILE_WIDTH
+        old = max(0, min(TILE_WIDTH, (size >> (8 * tile.level)) - start))
+        hashes = list(log.tile(Tile(tile.level, tile.index, old))[:old]) if old else []
+        if tile.level == 0:
+            hashes += leaves[start + old - size : start + tile.width - size]
+        else:
+            children = range(start + old, start + tile.width)
+            hashes += [perfect_root(grown[tile.level - 1, child]) for child in children]
+        grown[tile.level, tile.index] = hashes
+    return grown

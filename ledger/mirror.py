@@ -1,0 +1,70 @@
+"""Growing the verified copy of somebody else's log.
+
+Nothing is stored before everything is known to fit: the checkpoint is signed by the key its origin
+names, the new entries extend exactly what is already held, and together they hash to its root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ledger.checkpoint import Checkpoint, log_key, open_checkpoint
+from ledger.database import Database
+from ledger.errors import EquivocationError, ProofError
+from ledger.log import Log, add_log, find_log, store_rows
+from ledger.merkle import CompactRange, leaf_hash
+from ledger.note import NoteKey
+
+
+def compare(held: Checkpoint | None, offered: Checkpoint) -> bool:
+    """Say whether an offered checkpoint is newer than the one held.
+
+    Raises:
+        EquivocationError: if both have the same size and different roots.
+    """
+    if held is None or offered.size > held.size:
+        return offered.size > 0
+    if offered.size == held.size and offered.root != held.root:
+        raise EquivocationError(
+            f"log {offered.origin} signed two different trees of {offered.size} entries"
+        )
+    return False
+
+
+def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes]) -> Log:
+    """Add entries to the copy of a log up to a signed checkpoint, all or nothing.
+
+    Args:
+        database: the ledger, opened for writing.
+        key: the log's key; its name must be the self-certifying origin.
+        note: the checkpoint note as received.
+        bodies: every entry between what is held and the size of the checkpoint.
+
+    Raises:
+        SignatureError: if the log did not sign the checkpoint.
+        ProofError: if held and new entries do not hash to its root.
+    """
+    log_key(key.name, key.key)
+    checkpoint = open_checkpoint(note, key)
+    held = find_log(database, key.name)
+    size = held.size if held else 0
+    if size + len(bodies) != checkpoint.size:
+        raise ProofError(
+            f"{key.name}: {len(bodies)} entries do not lead from {size} to {checkpoint.size}"
+        )
+    edge = held.edge(size) if held else CompactRange()
+    for body in bodies:
+        edge.append(leaf_hash(body))
+    if edge.root() != checkpoint.root:
+        raise ProofError(
+            f"{key.name}: its tree of {checkpoint.size} entries does not extend the {size} held"
+        )
+    with database.transaction() as writer:
+        log = add_log(database, key)
+        if bodies:
+            store_rows(writer, log, bodies)
+        writer.table("checkpoint").insert(
+            {"log": log.row_id, "size": checkpoint.size, "root": checkpoint.root, "note": note},
+            ignore=True,
+        )
+    return log

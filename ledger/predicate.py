@@ -1,0 +1,228 @@
+"""Predicates: the fields each kind of statement must and may have.
+
+`FIELDS` is the normative list (docs/spec/statements.md explains it). A rule is a function that
+looks at one value, returns nothing and raises MalformedError. Fields that are not listed are kept
+and ignored, so that later versions can add some without breaking earlier readers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from ledger.cid import Cid
+from ledger.encoding import decode_hex
+from ledger.errors import MalformedError
+from ledger.keys import PublicKey
+from ledger.note import NoteKey
+
+ARTIFACT_TYPES: Final = ("adapter", "suite")
+EXACTNESS_CLASSES: Final = ("bitwise", "pinned", "tolerance", "advisory")
+VERDICTS: Final = ("reproduced", "mismatch", "inconclusive")
+MAX_TEXT: Final = 2_000
+
+_TIME = re.compile(r"\d{4}-(0[1-9]|1[0-2])-([0-2]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.A)
+
+Rule = Callable[[Any], None]
+
+
+def text(value: Any) -> None:
+    """Text of at most MAX_TEXT characters without control characters."""
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        raise MalformedError(f"not text of at most {MAX_TEXT} characters")
+    if any(ord(char) < 32 and char != "\n" for char in value):
+        raise MalformedError("contains a control character")
+
+
+def sha256(value: Any) -> None:
+    """A digest in lower-case hexadecimal."""
+    decode_hex(value, what="sha256", length=32)
+
+
+def cid(value: Any) -> None:
+    """A CID; entry ids are CIDs too."""
+    if not isinstance(value, str):
+        raise MalformedError("not a CID")
+    Cid.parse(value)
+
+
+def author(value: Any) -> None:
+    """A did:key."""
+    PublicKey.from_did(value)
+
+
+def note_key(value: Any) -> None:
+    """A verifier key as notes write it."""
+    if not isinstance(value, str):
+        raise MalformedError("not a verifier key")
+    NoteKey.parse(value)
+
+
+def time(value: Any) -> None:
+    """RFC 3339 in UTC with whole seconds."""
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise MalformedError("not a time such as 2026-11-22T20:00:00Z")
+
+
+def count(value: Any) -> None:
+    """An integer that is not negative."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise MalformedError("not a count")
+
+
+def record(value: Any) -> None:
+    """A JSON object, kept as it is."""
+    if not isinstance(value, dict):
+        raise MalformedError("not an object")
+
+
+def one_of(*values: str) -> Rule:
+    """One of some words."""
+
+    def rule(value: Any) -> None:
+        if value not in values:
+            raise MalformedError(f"not one of {', '.join(values)}")
+
+    return rule
+
+
+def many(rule: Rule, limit: int = 1_000) -> Rule:
+    """A list of at most `limit` such values."""
+
+    def rules(value: Any) -> None:
+        if not isinstance(value, list) or len(value) > limit:
+            raise MalformedError(f"not a list of at most {limit}")
+        for item in value:
+            rule(item)
+
+    return rules
+
+
+def fields(rules: Mapping[str, Rule]) -> Rule:
+    """An object that has at least these fields."""
+
+    def rule(value: Any) -> None:
+        record(value)
+        for name, check in rules.items():
+            if name not in value:
+                raise MalformedError(f"no '{name}'")
+            check(value[name])
+
+    return rule
+
+
+_BASE = fields({"name": text, "digest": sha256})
+_MANIFEST = fields(
+    {
+        "resources": many(fields({"name": text, "digest": sha256, "algorithm": one_of("sha256")})),
+        "serialization": record,
+    }
+)
+_SCORE = fields(
+    {"suite": cid, "correct": count, "total": count, "root": sha256, "outcomes": cid}
+)
+_VALUE = fields({"contribution": cid, "value": text})
+
+FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
+    "genesis": (
+        {
+            "author": author,
+            "origin": text,
+            "log_key": note_key,
+            "cosigner_key": note_key,
+            "recovery": sha256,
+        },
+        {"name": text},
+    ),
+    "contribution": (
+        {
+            "author": author,
+            "created": time,
+            "type": one_of(*ARTIFACT_TYPES),
+            "cid": cid,
+            "title": text,
+            "license": text,
+            "manifest": _MANIFEST,
+        },
+        {
+            "base": _BASE,
+            "adapter": record,
+            "suite": record,
+            "terms": text,
+            "supersedes": cid,
+            "derived_from": many(cid),
+        },
+    ),
+    "withdrawal": ({"author": author, "created": time, "target": cid, "reason": text}, {}),
+    "composition": (
+        {
+            "author": author,
+            "created": time,
+            "lock": cid,
+            "system_digest": sha256,
+            "method": text,
+            "base": _BASE,
+            "members": many(cid),
+            "suites": many(cid),
+            "exactness": one_of(*EXACTNESS_CLASSES),
+        },
+        {"title": text},
+    ),
+    "evaluation": (
+        {
+            "author": author,
+            "created": time,
+            "composition": cid,
+            "scores": many(_SCORE),
+            "exactness": one_of(*EXACTNESS_CLASSES),
+        },
+        {"software": record},
+    ),
+    "attribution": (
+        {
+            "author": author,
+            "created": time,
+            "composition": cid,
+            "record": cid,
+            "table": cid,
+            "root": sha256,
+            "game": text,
+            "estimator": text,
+            "values": many(_VALUE),
+            "efficiency_gap": text,
+        },
+        {},
+    ),
+    "verification": (
+        {
+            "author": author,
+            "created": time,
+            "target": cid,
+            "verdict": one_of(*VERDICTS),
+            "checked": count,
+            "mismatches": count,
+            "exactness": one_of(*EXACTNESS_CLASSES),
+        },
+        {"software": record},
+    ),
+}
+"""Required and optional fields of each known kind, with the rule each must obey."""
+
+
+def check_predicate(kind: str, predicate: Mapping[str, Any]) -> None:
+    """Require the fields of a kind; of an unknown kind only the author.
+
+    Raises:
+        MalformedError: naming the first field that is missing or wrong.
+    """
+    required, optional = FIELDS.get(kind, ({"author": author}, {}))
+    for name, rule in [*required.items(), *optional.items()]:
+        if name not in predicate:
+            if name in required:
+                raise MalformedError(f"{kind} statement: no field '{name}'")
+            continue
+        try:
+            rule(predicate[name])
+        except MalformedError as error:
+            raise MalformedError(f"{kind} statement: field '{name}': {error.message}") from None

@@ -1,0 +1,79 @@
+"""The signing lock: the last tree this node has signed, in a file of its own.
+
+A node that signs a tree, loses it (a restored backup, a copied home, a lost write) and signs
+another one of the same size has forked its own log, and nobody can repair that. So the last signed
+size and root live outside the home, are created once at `init` and never implicitly, and move
+forward by compare-and-swap before a signature is made (the pattern of Sunlight).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from ledger.checkpoint import Checkpoint
+from ledger.database import storage_errors
+from ledger.errors import LogFrozenError
+from ledger.merkle import EMPTY_ROOT
+
+
+class SigningLock:
+    """The lock of one log, in one SQLite file."""
+
+    def __init__(self, path: Path, origin: str) -> None:
+        self.path = path
+        self.origin = origin
+
+    def create(self) -> None:
+        """Create the lock of an empty log; keep it if it exists already."""
+        with storage_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self._connect("rwc") as connection:
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS signing_lock"
+                    " (origin TEXT PRIMARY KEY, size INTEGER, root BLOB) STRICT"
+                )
+                connection.execute(
+                    "INSERT OR IGNORE INTO signing_lock VALUES (?, 0, ?)",
+                    (self.origin, EMPTY_ROOT),
+                )
+            connection.close()
+
+    def read(self) -> Checkpoint:
+        """Return the last tree that was cleared for signing.
+
+        Raises:
+            LogFrozenError: if the lock is missing.
+        """
+        if not self.path.is_file():
+            raise LogFrozenError(f"the signing lock {self.path} of {self.origin} is missing")
+        with storage_errors(self.path), self._connect("rw") as connection:
+            sql = "SELECT size, root FROM signing_lock WHERE origin = ?"
+            row = connection.execute(sql, (self.origin,)).fetchone()
+        connection.close()
+        if row is None:
+            raise LogFrozenError(f"the signing lock {self.path} does not know {self.origin}")
+        return Checkpoint(self.origin, row[0], row[1])
+
+    def advance(self, old: Checkpoint, new: Checkpoint) -> None:
+        """Move from `old` to `new` atomically and durably.
+
+        Raises:
+            LogFrozenError: if the lock is not at `old`: somebody else signed meanwhile.
+        """
+        with storage_errors(self.path), self._connect("rw") as connection:
+            changed = connection.execute(
+                "UPDATE signing_lock SET size = ?, root = ?"
+                " WHERE origin = ? AND size = ? AND root = ? AND size < ?",
+                (new.size, new.root, self.origin, old.size, old.root, new.size),
+            ).rowcount
+        connection.close()
+        if changed != 1:
+            raise LogFrozenError(f"the signing lock of {self.origin} moved under this process")
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, timeout=5.0)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")
+        return connection

@@ -81,9 +81,7 @@ class OwnLog:
                 f"the signing lock is at {locked.size}, older than the checkpoint at {signed}"
             )
         if locked.size and self.log.root(locked.size) != locked.root:
-            raise LogFrozenError(
-                f"the first {locked.size} entries are not those that were signed"
-            )
+            raise LogFrozenError(f"the first {locked.size} entries are not those that were signed")
 
     def _read_back(self, start: int, end: int) -> Checkpoint:
         edge = self.log.edge(start)

@@ -19,12 +19,11 @@ class BlockStore(Protocol):
         """Store blocks and pin their root; return only when they are durable. Idempotent."""
 
     def get_block(self, cid: Cid) -> bytes:
-        """Return a block.
+        """Return the bytes filed under a CID, unverified.
 
         Raises:
             NotFoundError: if this store does not have it.
             UnavailableError: if it cannot tell now.
-            DigestError: if what it has is not what the CID names.
         """
 
     def has(self, cid: Cid) -> bool:

@@ -48,7 +48,8 @@ def content(path: Path) -> bytes:
         frontier = connection.execute("SELECT * FROM frontier").fetchall()
     finally:
         connection.close()
-    return canonical_json({"record": [list(r) for r in rows], "frontier": [list(r) for r in frontier]})
+    tables = {"record": rows, "frontier": frontier}
+    return canonical_json({name: [list(row) for row in table] for name, table in tables.items()})
 
 
 def listing(path: Path, frontier_digest: str) -> list[dict[str, str | int]] | None:

@@ -119,9 +119,7 @@ _MANIFEST = fields(
         "serialization": record,
     }
 )
-_SCORE = fields(
-    {"suite": cid, "correct": count, "total": count, "root": sha256, "outcomes": cid}
-)
+_SCORE = fields({"suite": cid, "correct": count, "total": count, "root": sha256, "outcomes": cid})
 _VALUE = fields({"contribution": cid, "value": text})
 
 FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {

@@ -8,7 +8,7 @@ its subject: an entry id, a CID, or a place in a log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,7 @@ from ledger.entry import Entry, PlacedEntry, entry_id
 from ledger.errors import EquivocationError, EvidenceError, IncompleteError, PnodeError
 from ledger.merkle import CompactRange, leaf_hash
 from ledger.note import NoteKey
-from ledger.tile import Tile, TileReader, perfect_root, tiles_of
+from ledger.tile import TILE_WIDTH, Tile, TileReader, perfect_root, tiles_of
 from ledger.view import LedgerView
 
 ERROR: Final = "error"
@@ -110,11 +110,11 @@ def check_log(log: LogEvidence, accepted: list[PlacedEntry]) -> Iterator[Finding
 
 def _check_entries(
     log: LogEvidence, accepted: list[PlacedEntry]
-) -> Iterator[Finding]:
+) -> Generator[Finding, None, dict[int, bytes]]:
     wanted = {checkpoint.size for checkpoint, _ in log.checkpoints}
     leaves: list[bytes] = []
     tree = CompactRange()
-    roots = {}
+    roots: dict[int, bytes] = {}
     for index, body in enumerate(log.bodies):
         leaves.append(leaf_hash(body))
         tree.append(leaves[-1])
@@ -150,9 +150,10 @@ def _check_tiles(log: LogEvidence, leaves: Sequence[bytes]) -> Iterator[Finding]
     for tile in tiles_of(len(leaves)):
         if tile.level != level:
             level = tile.level
-            full = len(level_hashes) // 256
-            level_hashes = [perfect_root(level_hashes[i * 256 : i * 256 + 256]) for i in range(full)]
-        expected = level_hashes[tile.index * 256 : tile.index * 256 + tile.width]
+            starts = range(0, len(level_hashes) - TILE_WIDTH + 1, TILE_WIDTH)
+            level_hashes = [perfect_root(level_hashes[i : i + TILE_WIDTH]) for i in starts]
+        start = tile.index * TILE_WIDTH
+        expected = level_hashes[start : start + tile.width]
         yield from _check_tile(log, tile, expected)
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from io import BytesIO
+from typing import Final, Protocol
 
 from ledger.cid import DAG_PB, RAW, Cid
 from ledger.dagpb import Link, encode_node, parse_node, protobuf_fields, varint
@@ -24,6 +25,14 @@ MAX_BLOCK_BYTES: Final = 2 << 20
 MAX_NAME_BYTES: Final = 255
 MAX_DIRECTORY_BYTES: Final = 262_144
 MAX_DEPTH: Final = 4
+
+
+class Reader(Protocol):
+    """A stream of bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most `size`; empty at the end."""
+
 
 Sink = Callable[[Cid, bytes], None]
 BlockReader = Callable[[Cid], bytes]
@@ -57,7 +66,7 @@ class Node:
 
 
 def build_directory(
-    files: Mapping[str, BinaryIO], sink: Sink, profile: Profile | None = None
+    files: Mapping[str, Reader], sink: Sink, profile: Profile | None = None
 ) -> Node:
     """Write a directory of files, given by relative path, and return its root node.
 
@@ -79,7 +88,7 @@ def build_directory(
     return _build_tree(tree, sink)
 
 
-def build_file(stream: BinaryIO, sink: Sink, profile: Profile | None = None) -> Node:
+def build_file(stream: Reader, sink: Sink, profile: Profile | None = None) -> Node:
     """Write one file and return its node."""
     profile = profile or Profile()
     width = profile.max_links
@@ -105,6 +114,19 @@ def read_directory(root: Cid, read: BlockReader, write: FileWriter, limits: Limi
     """
     budget = _Budget(limits)
     _read_directory(root, "", read, write, budget, 0)
+
+
+def read_file(root: Cid, read: BlockReader, limits: Limits) -> bytes:
+    """Return the bytes of one file and require that they build the same root again.
+
+    Raises:
+        MalformedError: for a DAG outside the profile or the limits.
+        DigestError: for a block that is not what its CID names.
+    """
+    data = b"".join(_read_file(root, read, _Budget(limits), 0))
+    if build_file(BytesIO(data), lambda cid, block: None).cid != root:
+        raise MalformedError(f"{root}: not in the one accepted form")
+    return data
 
 
 def walk(root: Cid, read: BlockReader, limits: Limits) -> Iterator[tuple[Cid, bytes]]:
@@ -252,5 +274,3 @@ def _emit(block: bytes, links: list[Link], size: int, sink: Sink) -> Node:
 
 def _file_message(sizes: list[int]) -> bytes:
     return b"\x08\x02\x18" + varint(sum(sizes)) + b"".join(b"\x20" + varint(s) for s in sizes)
-
-

@@ -111,9 +111,9 @@ def _targets(
     ignored: frozenset[str],
 ) -> frozenset[str]:
     """Return the contributions that an entry of `kind` by their own author names in `field`."""
-    targets = set()
+    targets: set[str] = set()
     for id_, item in entries.items():
-        target = item.entry.statement.predicate.get(field)
+        target = str(item.entry.statement.predicate.get(field))
         if item.entry.kind != kind or id_ in ignored or target not in offered or target == id_:
             continue
         if offered[target].entry.author == item.entry.author:

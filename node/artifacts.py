@@ -1,0 +1,165 @@
+"""Artifacts: directories and documents going into and out of the block store.
+
+Reading is strict: every block is hashed before it is parsed, and the extracted files must build
+the root again. Extraction happens under a temporary name, so a folder that exists is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from ledger.blocks import BlockStore
+from ledger.cid import Cid
+from ledger.database import storage_errors
+from ledger.errors import DigestError, IncompleteError, NotFoundError, PolicyError
+from ledger.unixfs import Limits, build_directory, build_file, read_directory, read_file
+from node.durable import make_folder, staging_folder
+from node.store import LocalStore
+
+MAX_DOCUMENT_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of an artifact: relative path, hex SHA-256, size in bytes."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArtifact:
+    """A directory in the block store."""
+
+    cid: Cid
+    files: tuple[StoredFile, ...]
+
+
+def scan(directory: Path, limits: Limits | None = None) -> list[str]:
+    """Return the relative paths of the regular files of a directory, sorted.
+
+    Raises:
+        NotFoundError: if the directory does not exist.
+        PolicyError: if it is empty or holds links, special or hidden files, or too much.
+    """
+    limits = limits or Limits()
+    if not directory.is_dir():
+        raise NotFoundError(f"{directory}: no such directory", hint="check the path")
+    paths, total = [], 0
+    for folder, folders, names in os.walk(directory):
+        folders.sort()
+        for name in [*names, *folders]:
+            path = Path(folder, name)
+            info = path.lstat()
+            relative = path.relative_to(directory).as_posix()
+            if name.startswith(".") or stat.S_ISLNK(info.st_mode):
+                raise PolicyError(f"{path}: hidden files and links cannot be published")
+            if stat.S_ISDIR(info.st_mode):
+                continue
+            if not stat.S_ISREG(info.st_mode):
+                raise PolicyError(f"{path}: not a regular file")
+            paths.append(relative)
+            total += info.st_size
+    if not paths:
+        raise PolicyError(f"{directory}: empty, there is nothing to publish")
+    if len(paths) > limits.files or total > limits.total_bytes:
+        raise PolicyError(f"{directory}: {len(paths)} files, {total} bytes are too many")
+    return sorted(paths)
+
+
+def store_directory(directory: Path, store: LocalStore | None) -> StoredArtifact:
+    """Cut a directory into blocks, store and pin them; with no store only compute."""
+    hashed: dict[str, HashingStream] = {}
+    with ExitStack() as stack, storage_errors(directory):
+        for path in scan(directory):
+            descriptor = os.open(directory / path, os.O_RDONLY | os.O_NOFOLLOW)
+            hashed[path] = HashingStream(stack.enter_context(os.fdopen(descriptor, "rb")))
+        sink = _discard if store is None else store.put_block
+        root = build_directory(hashed, sink).cid
+    if store is not None:
+        store.pin(root)
+    files = (StoredFile(path, item.sha256, item.size) for path, item in sorted(hashed.items()))
+    return StoredArtifact(root, tuple(files))
+
+
+def store_document(data: bytes, store: LocalStore | None) -> Cid:
+    """Store one file and pin it; with no store only compute its CID."""
+    cid = build_file(BytesIO(data), _discard if store is None else store.put_block).cid
+    if store is not None:
+        store.pin(cid)
+    return cid
+
+
+def read_document(cid: Cid, store: BlockStore, *, what: str) -> bytes:
+    """Return the verified bytes of a stored file.
+
+    Raises:
+        IncompleteError: if a block is missing.
+        DigestError: if a block is damaged.
+    """
+    limits = Limits(files=1, total_bytes=MAX_DOCUMENT_BYTES)
+    try:
+        return read_file(cid, store.get_block, limits)
+    except NotFoundError as error:
+        raise IncompleteError(f"{what} {cid}: {error.message}") from None
+
+
+def extract(cid: Cid, store: BlockStore, target: Path, limits: Limits | None = None) -> None:
+    """Write an artifact to a new folder, verified completely before the folder appears.
+
+    Raises:
+        IncompleteError: if a block is missing.
+        DigestError: if a block is damaged or the files do not build the root again.
+    """
+    with staging_folder(target) as folder:
+        try:
+            read_directory(cid, store.get_block, _writer(folder), limits or Limits())
+        except NotFoundError as error:
+            raise IncompleteError(f"artifact {cid}: {error.message}") from None
+        if store_directory(folder, None).cid != cid:
+            raise DigestError(f"artifact {cid} is not in the one accepted form")
+
+
+def _writer(folder: Path) -> Callable[[str, Iterator[bytes]], None]:
+    def write(path: str, chunks: Iterator[bytes]) -> None:
+        target = folder / path
+        make_folder(target.parent)
+        with target.open("xb") as stream:
+            for chunk in chunks:
+                stream.write(chunk)
+
+    return write
+
+
+def _discard(cid: Cid, block: bytes) -> None:
+    """Accept a block and forget it."""
+
+
+class HashingStream:
+    """Hashes what is read through it, so that a file is read once."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Read and hash."""
+        data = self._stream.read(size)
+        self._hash.update(data)
+        self.size += len(data)
+        return data
+
+    @property
+    def sha256(self) -> str:
+        """The hex digest of everything read so far."""
+        return self._hash.hexdigest()

@@ -1,0 +1,65 @@
+"""Files that are either complete on disk or not there at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ledger.database import storage_errors
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a file durably: temporary name, fsync, rename, fsync of the folder.
+
+    Raises:
+        StorageError: if the disk refuses; an older file then stays as it was.
+    """
+    with storage_errors(path):
+        descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fchmod(stream.fileno(), mode)
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path, *, mode: int = 0o755) -> None:
+    """Create a folder and its parents."""
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True, mode=mode)
+
+
+@contextmanager
+def staging_folder(target: Path) -> Iterator[Path]:
+    """Fill a folder under a temporary name and give it its name only when the block succeeds.
+
+    An existing `target` is kept: somebody else finished the same work first.
+    """
+    make_folder(target.parent)
+    with (
+        storage_errors(target),
+        tempfile.TemporaryDirectory(prefix=".tmp-", dir=target.parent) as name,
+    ):
+        folder = Path(name) / "content"
+        folder.mkdir()
+        yield folder
+        if not target.exists():
+            folder.rename(target)

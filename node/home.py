@@ -1,0 +1,242 @@
+"""A home: the folder that holds one node's identity, ledger and blocks.
+
+    pnode.toml       marker, written last by `init`: a folder without it is not a home
+    keys/            seed and recovery seed, mode 0600
+    ledger.db        evidence: logs, entries, tiles, checkpoints
+    derived.db       listing tables, can be deleted
+    store/           blocks and pins
+    bases/           base models by name
+    cache/           extracted artifacts and coalition values, can be deleted
+    writer.lock      held by the one process that writes
+
+The signing lock lies outside, in the state folder, because restoring a backup must not restore it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.append import OwnLog
+from ledger.checkpoint import log_key, log_origin
+from ledger.database import Database, storage_errors
+from ledger.encoding import decode_hex
+from ledger.entry import Entry
+from ledger.errors import HomeBusyError, IdentityError, MalformedError
+from ledger.keys import NodeKeys, PrivateKey, commitment
+from ledger.note import ED25519_COSIGNATURE, NoteKey
+from ledger.signinglock import SigningLock
+from ledger.statement import Statement, Subject
+from node.durable import make_folder, write_atomic
+from node.store import LocalStore
+
+MARKER = "pnode.toml"
+PROJECT_FOLDER = ".pnode"
+FORMAT = 1
+_LOCK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """An opened home; `origin` and `author` are its public identity."""
+
+    path: Path
+    state: Path
+    name: str
+    origin: str
+    author: str
+
+    @classmethod
+    def init(cls, path: Path, state: Path, *, name: str = "", seed: bytes | None = None) -> Home:
+        """Create a home, or finish one that was interrupted; an existing home is left alone.
+
+        Args:
+            path: the folder, created if missing.
+            state: folder for the signing lock.
+            name: display name recorded in the genesis.
+            seed: 32 bytes to derive the keys from; random if not given.
+        """
+        if (path / MARKER).exists():
+            return cls.open(path, state)
+        make_folder(path, mode=0o700)
+        make_folder(path / "keys", mode=0o700)
+        node_seed = _keep_seed(path / "keys" / "seed", seed)
+        recovery = PrivateKey(_keep_seed(path / "keys" / "recovery", _recovery_of(seed)))
+        keys = NodeKeys.from_seed(node_seed)
+        home = cls(path, state, name, log_origin(keys.log.public), keys.author.public.did)
+        home._signing_lock().create()
+        Database.create(home.ledger_path).close()
+        with home.writing() as writer:
+            writer.append([_genesis(keys, recovery, name)])
+        write_atomic(path / MARKER, home._marker().encode())
+        return home
+
+    @classmethod
+    def open(cls, path: Path, state: Path) -> Home:
+        """Open an existing home.
+
+        Raises:
+            IdentityError: if the folder is not a home.
+            MalformedError: if its marker cannot be read or is of another format.
+        """
+        marker = path / MARKER
+        if not marker.is_file():
+            raise IdentityError(f"{path} is not a pnode home (no {MARKER} in it)")
+        try:
+            value = tomllib.loads(marker.read_text("utf-8"))
+            known = (value["name"], value["origin"], value["author"])
+        except (OSError, ValueError, KeyError) as error:
+            raise MalformedError(f"{marker}: cannot be read ({error})") from None
+        if value.get("format") != FORMAT:
+            raise MalformedError(f"{marker}: home format {value.get('format')}, need {FORMAT}")
+        return cls(path, state, *known)
+
+    @property
+    def ledger_path(self) -> Path:
+        """The evidence database."""
+        return self.path / "ledger.db"
+
+    @property
+    def derived_path(self) -> Path:
+        """The listing tables."""
+        return self.path / "derived.db"
+
+    @property
+    def cache(self) -> Path:
+        """Extracted artifacts and values; safe to delete."""
+        return self.path / "cache"
+
+    @property
+    def store(self) -> LocalStore:
+        """The local block store."""
+        return LocalStore(self.path / "store")
+
+    def keys(self) -> NodeKeys:
+        """Read the seed and derive the keys.
+
+        Raises:
+            IdentityError: if there is no readable seed.
+        """
+        path = self.path / "keys" / "seed"
+        if not path.is_file():
+            raise IdentityError(
+                f"{path} is missing: this home can be read, but it cannot sign",
+                hint="a copied home has no keys on purpose; create your own with 'pnode init'",
+            )
+        return NodeKeys.from_seed(_read_seed(path))
+
+    @contextmanager
+    def reading(self) -> Iterator[Database]:
+        """Open the ledger without changing a byte of the home."""
+        with Database.read_only(self.ledger_path) as database:
+            yield database
+
+    @contextmanager
+    def locked(self) -> Iterator[Database]:
+        """Open the ledger for writing as the only writer of this home.
+
+        Raises:
+            HomeBusyError: if another process writes to it.
+        """
+        import filelock
+
+        lock = filelock.FileLock(self.path / "writer.lock", timeout=_LOCK_SECONDS)
+        with storage_errors(self.path):
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                raise HomeBusyError(f"another pnode process is writing to {self.path}") from None
+        try:
+            with Database.open(self.ledger_path) as database:
+                yield database
+        finally:
+            lock.release()
+
+    @contextmanager
+    def writing(self) -> Iterator[OwnLog]:
+        """Open the node's own log for appending, finishing whatever was interrupted."""
+        keys = self.keys()
+        with self.locked() as database:
+            log = OwnLog(database, keys.log, self._signing_lock())
+            log.settle()
+            yield log
+
+    def _signing_lock(self) -> SigningLock:
+        name = hashlib.sha256(self.origin.encode("utf-8")).hexdigest()
+        return SigningLock(self.state / "signing" / f"{name}.db", self.origin)
+
+    def _marker(self) -> str:
+        quoted = self.name.replace("\\", "\\\\").replace('"', '\\"')
+        return (
+            f"# A pnode home. Copy the whole folder, never ledger.db alone.\n"
+            f"format = {FORMAT}\n"
+            f'name = "{quoted}"\n'
+            f'origin = "{self.origin}"\n'
+            f'author = "{self.author}"\n'
+        )
+
+
+def find_home(flag: Path | None, start: Path) -> Path:
+    """Return the home to use: given, else `.pnode/` above `start`, else the user's data folder."""
+    if flag is not None:
+        return flag
+    for folder in (start, *start.parents):
+        if (folder / PROJECT_FOLDER / MARKER).is_file():
+            return folder / PROJECT_FOLDER
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("pnode"))
+
+
+def state_folder() -> Path:
+    """Return the folder of the signing locks: PNODE_STATE, else the user's state folder."""
+    given = os.environ.get("PNODE_STATE")
+    if given:
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("pnode"))
+
+
+def _genesis(keys: NodeKeys, recovery: PrivateKey, name: str) -> Entry:
+    origin = log_origin(keys.log.public)
+    cosigner = NoteKey(origin, ED25519_COSIGNATURE, keys.cosigner.public)
+    statement = Statement(
+        "genesis",
+        (Subject(origin, hashlib.sha256(keys.log.public.raw).hexdigest()),),
+        {
+            "author": keys.author.public.did,
+            "origin": origin,
+            "log_key": str(log_key(origin, keys.log.public)),
+            "cosigner_key": str(cosigner),
+            "recovery": commitment(recovery.public),
+            "name": name,
+        },
+    )
+    return Entry.sign(statement, keys.author)
+
+
+def _keep_seed(path: Path, seed: bytes | None) -> bytes:
+    """Return the seed in a file, creating it if this is the first attempt."""
+    if path.exists():
+        return _read_seed(path)
+    created = seed if seed is not None else secrets.token_bytes(32)
+    write_atomic(path, created.hex().encode("ascii") + b"\n", mode=0o600)
+    return created
+
+
+def _read_seed(path: Path) -> bytes:
+    with storage_errors(path):
+        content = path.read_text("ascii", errors="replace").strip()
+    return decode_hex(content, what=f"{path}", length=32)
+
+
+def _recovery_of(seed: bytes | None) -> bytes | None:
+    """Derive the recovery seed too when the node's seed is given (tests and the demo)."""
+    return None if seed is None else hashlib.sha256(b"pnode recovery" + seed).digest()

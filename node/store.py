@@ -1,0 +1,72 @@
+"""The local block store: one file per block, one small file per pinned root.
+
+Blocks lie under a two-character shard of their CID, written to a temporary name, synced and
+renamed, so a block file is always complete. A crash can leave blocks that no pin reaches; they
+are harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ledger.cid import Cid
+from ledger.database import storage_errors
+from ledger.errors import NotFoundError
+from node.durable import make_folder, write_atomic
+
+
+class LocalStore:
+    """Blocks and pins below one folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._blocks = path / "blocks"
+        self._pins = path / "pins"
+
+    def put_dag(self, root: Cid, blocks: Iterable[tuple[Cid, bytes]]) -> None:
+        """Store blocks and pin their root."""
+        for cid, block in blocks:
+            self.put_block(cid, block)
+        self.pin(root)
+
+    def put_block(self, cid: Cid, block: bytes) -> None:
+        """Store one block durably; a block that is there already is left alone."""
+        path = self._path(cid)
+        if not path.exists():
+            make_folder(path.parent)
+            write_atomic(path, block)
+
+    def get_block(self, cid: Cid) -> bytes:
+        """Return the bytes filed under a CID, unverified."""
+        path = self._path(cid)
+        with storage_errors(path):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                raise NotFoundError(f"block {cid} is not in the local store") from None
+
+    def has(self, cid: Cid) -> bool:
+        """Whether a block is here."""
+        return self._path(cid).exists()
+
+    def pin(self, root: Cid) -> None:
+        """Keep everything below a root."""
+        make_folder(self._pins)
+        if not (self._pins / str(root)).exists():
+            write_atomic(self._pins / str(root), b"")
+
+    def unpin(self, root: Cid) -> None:
+        """Stop keeping what is below a root."""
+        with storage_errors(self._pins):
+            (self._pins / str(root)).unlink(missing_ok=True)
+
+    def pins(self) -> Iterator[Cid]:
+        """Yield the pinned roots in order of their text."""
+        if self._pins.is_dir():
+            for path in sorted(self._pins.iterdir()):
+                if not path.name.startswith("."):
+                    yield Cid.parse(path.name)
+
+    def _path(self, cid: Cid) -> Path:
+        text = str(cid)
+        return self._blocks / text[-3:-1] / text

@@ -112,7 +112,7 @@ def fields(rules: Mapping[str, Rule]) -> Rule:
     return rule
 
 
-_BASE = fields({"name": text, "digest": sha256})
+_BASE = fields({"name": text, "digest": sha256, "cid": cid})
 _MANIFEST = fields(
     {
         "resources": many(fields({"name": text, "digest": sha256, "algorithm": one_of("sha256")})),

@@ -110,3 +110,19 @@ def _subject(value: Any) -> Subject:
 def subjects_of(files: Sequence[tuple[str, str]]) -> tuple[Subject, ...]:
     """Return subjects for (path, hex sha256) pairs, sorted by path."""
     return tuple(Subject(path, digest) for path, digest in sorted(files))
+
+
+def artifact_cids(statement: Statement) -> tuple[str, ...]:
+    """Return the CIDs of all artifacts and documents a statement names, in a fixed order.
+
+    These are the roots a node offers to others and fetches from them.
+    """
+    fields = statement.predicate
+    named = [fields.get(name) for name in ("cid", "lock", "record", "table")]
+    base = fields.get("base")
+    if isinstance(base, dict):
+        named.append(base.get("cid"))
+    scores = fields.get("scores")
+    if isinstance(scores, list):
+        named += [score.get("outcomes") for score in scores if isinstance(score, dict)]
+    return tuple(dict.fromkeys(cid for cid in named if isinstance(cid, str)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
@@ -78,9 +78,14 @@ def scan(directory: Path, limits: Limits | None = None) -> list[str]:
 
 def store_directory(directory: Path, store: LocalStore | None) -> StoredArtifact:
     """Cut a directory into blocks, store and pin them; with no store only compute."""
+    return store_files(directory, scan(directory), store)
+
+
+def store_files(directory: Path, paths: Sequence[str], store: LocalStore | None) -> StoredArtifact:
+    """Do the same with some files of a directory only."""
     hashed: dict[str, HashingStream] = {}
     with ExitStack() as stack, storage_errors(directory):
-        for path in scan(directory):
+        for path in paths:
             descriptor = os.open(directory / path, os.O_RDONLY | os.O_NOFOLLOW)
             hashed[path] = HashingStream(stack.enter_context(os.fdopen(descriptor, "rb")))
         sink = _discard if store is None else store.put_block

@@ -1,0 +1,158 @@
+"""Base models by name: pinned by digest, stored as blocks when small enough to travel.
+
+`bases/<name>.json` holds the digest and CID of the pinned files and, for a base too large to
+copy, the folder it stays in. The digest decides; the name is for people.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ledger.cid import Cid
+from ledger.encoding import canonical_json, parse_canonical_json
+from ledger.errors import DigestError, MalformedError, NotFoundError, UnavailableError, UsageError
+from node.artifacts import StoredArtifact, extract, store_files
+from node.durable import make_folder, write_atomic
+from node.home import Home
+
+if TYPE_CHECKING:
+    from compose.base import BaseModel
+
+MAX_STORED_BYTES = 256 << 20
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+_HUB = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(?:@[\w./-]{1,96})?", re.ASCII)
+_HUB_FILES = ["*.safetensors", "*.json"]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBase:
+    """A registered base model; `folder` is empty if its files are in the block store."""
+
+    name: str
+    digest: str
+    cid: str
+    folder: str = ""
+
+
+def add_base(home: Home, source: str, name: str | None, *, offline: bool) -> KnownBase:
+    """Register a base model given by a directory or by `OWNER/NAME[@REVISION]` on the hub.
+
+    Raises:
+        PolicyError: if it is not a base model this pnode can run.
+        UsageError: if the name is taken by another base.
+    """
+    from compose.base import open_base
+
+    folder = _locate(source, offline=offline)
+    name = name or _default_name(source)
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"'{name}' cannot name a base", hint="give --name in lower case")
+    base = open_base(folder, name=name)
+    taken = {known.name: known for known in bases(home)}.get(name)
+    if taken is not None and taken.digest != base.digest:
+        raise UsageError(
+            f"the name '{name}' is taken by {taken.digest}", hint="give another --name"
+        )
+    small = sum(file.bytes for file in base.files) <= MAX_STORED_BYTES
+    paths = [file.path for file in base.files]
+    stored = store_files(folder, paths, home.store if small else None)
+    _require_same(base, stored)
+    known = KnownBase(name, base.digest, str(stored.cid), "" if small else str(folder.resolve()))
+    _remember(home, known)
+    return known
+
+
+def bases(home: Home) -> list[KnownBase]:
+    """Return the registered bases, by name."""
+    return [_read(path) for path in sorted((home.path / "bases").glob("*.json"))]
+
+
+def find_base(home: Home, text: str) -> KnownBase:
+    """Return the base of a name, a digest or a digest prefix of 12 characters.
+
+    Raises:
+        NotFoundError: if none or several fit.
+    """
+    found = [
+        known
+        for known in bases(home)
+        if text == known.name or (len(text) >= 12 and known.digest.startswith(text))
+    ]
+    if len(found) != 1:
+        raise NotFoundError(f"no base '{text}' here", hint="add it: pnode base add DIR --name NAME")
+    return found[0]
+
+
+def open_known(home: Home, known: KnownBase) -> BaseModel:
+    """Open a registered base.
+
+    Raises:
+        DigestError: if its files changed since they were pinned.
+    """
+    from compose.base import open_base
+
+    folder = Path(known.folder) if known.folder else home.cache / "artifacts" / known.cid
+    if not known.folder and not folder.is_dir():
+        extract(Cid.parse(known.cid), home.store, folder)
+    base = open_base(folder, name=known.name)
+    if base.digest != known.digest:
+        raise DigestError(f"base '{known.name}' in {folder} has changed since it was added")
+    return base
+
+
+def _require_same(base: BaseModel, stored: StoredArtifact) -> None:
+    inspected = {(file.path, file.sha256) for file in base.files}
+    if inspected != {(file.path, file.sha256) for file in stored.files}:
+        raise DigestError(f"{base.directory}: files changed while they were read")
+
+
+def _remember(home: Home, known: KnownBase) -> None:
+    make_folder(home.path / "bases")
+    record = {"cid": known.cid, "digest": known.digest, "folder": known.folder, "name": known.name}
+    write_atomic(home.path / "bases" / f"{known.name}.json", canonical_json(record))
+
+
+def _read(path: Path) -> KnownBase:
+    value = parse_canonical_json(path.read_bytes(), what=str(path))
+    try:
+        return KnownBase(**value)
+    except TypeError:
+        raise MalformedError(f"{path}: not a base record", hint="add the base again") from None
+
+
+def _locate(source: str, *, offline: bool) -> Path:
+    folder = Path(source)
+    if folder.is_dir():
+        return folder
+    if not _HUB.fullmatch(source):
+        raise NotFoundError(f"{source}: no such directory and not a hub id OWNER/NAME[@REVISION]")
+    if offline:
+        raise UnavailableError(f"{source}: not fetched with --offline")
+    return _download(source)
+
+
+def _download(source: str) -> Path:
+    from compose.errors import MissingExtraError
+
+    try:
+        import huggingface_hub
+        from huggingface_hub.errors import HfHubHTTPError
+    except ImportError:
+        raise MissingExtraError("base models from the hub need huggingface_hub") from None
+    name, _, revision = source.partition("@")
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, revision=revision or None, allow_patterns=_HUB_FILES
+            )
+        )
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnavailableError(f"{source}: the hub does not give it ({first[:200]})") from None
+
+
+def _default_name(source: str) -> str:
+    return Path(source.partition("@")[0].rstrip("/")).name.lower()

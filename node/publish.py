@@ -1,0 +1,320 @@
+"""Publishing: a directory becomes an artifact and a signed contribution; and withdrawal.
+
+The order matters: inspect, store the blocks durably, then sign and append. A crash in between
+leaves blocks that nothing refers to, and the same command simply works again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ledger.append import OwnLog
+from ledger.encoding import canonical_json
+from ledger.entry import Entry
+from ledger.errors import NotFoundError, PolicyError, UsageError
+from ledger.log import resolve_id
+from ledger.statement import Statement, Subject, subjects_of
+from ledger.view import ACTIVE, LedgerView
+from node.artifacts import StoredArtifact, StoredFile, scan, store_directory
+from node.bases import KnownBase, bases, find_base, open_known
+from node.home import Home
+from node.reading import load_view
+
+Clock = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the contributor says about a contribution."""
+
+    title: str | None = None
+    license: str | None = None
+    base: str | None = None
+    terms: str | None = None
+    supersedes: str | None = None
+    derived_from: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A contribution and its place; `id` and `index` are None after a dry run."""
+
+    id: str | None
+    cid: str
+    kind: str
+    origin: str
+    index: int | None
+    checkpoint: dict[str, Any] | None
+    files: list[StoredFile]
+    state: str
+    already: bool
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A withdrawal; `affected` are the compositions that have the target as a member."""
+
+    id: str
+    target: str
+    affected: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A directory that passed inspection: its kind and the fields it adds to the statement."""
+
+    kind: str
+    title: str
+    license: str | None
+    summary: str
+    fields: Mapping[str, Any]
+
+
+def utc_now() -> str:
+    """Return the current time as statements write it."""
+    return datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def publish(
+    home: Home, directory: Path, terms: Terms, *, dry_run: bool = False, clock: Clock = utc_now
+) -> Published:
+    """Publish a PEFT adapter or a task suite.
+
+    Publishing the same bytes again with the same terms returns the entry that exists.
+
+    Raises:
+        NotFoundError: if the directory or a named base or entry does not exist.
+        PolicyError: if the directory is neither, or unfit or unsafe.
+        UsageError: if the licence or the base cannot be determined.
+    """
+    offer = inspect(home, directory, terms)
+    artifact = store_directory(directory, None if dry_run else home.store)
+    if dry_run:
+        return _published(home, offer, artifact, None, None, already=False)
+    with home.writing() as log:
+        ledger = load_view(log.log.database)
+        predicate = _predicate(home, offer, artifact, terms, ledger)
+        held = _find_same(ledger, predicate)
+        if held is not None:
+            return _published(home, offer, artifact, log, held, already=True)
+        files = [(file.path, file.sha256) for file in artifact.files]
+        statement = Statement("contribution", subjects_of(files), predicate | {"created": clock()})
+        entry = Entry.sign(statement, home.keys().author)
+        log.append([entry])
+        return _published(home, offer, artifact, log, entry, already=False)
+
+
+def withdraw(home: Home, prefix: str, reason: str, *, clock: Clock = utc_now) -> Withdrawn:
+    """Stop the future use of one of this node's own contributions.
+
+    Raises:
+        PolicyError: if the contribution has another author or is withdrawn already.
+        NotFoundError: if it is not a contribution.
+    """
+    with home.writing() as log:
+        id_ = resolve_id(log.log.database, prefix)
+        ledger = load_view(log.log.database)
+        offered = ledger.contributions.get(id_)
+        if offered is None:
+            raise NotFoundError(f"{id_} is not a contribution")
+        if offered.author != home.author:
+            raise PolicyError(
+                f"{id_} belongs to {offered.author}",
+                hint="only its author's key can withdraw a contribution",
+            )
+        if offered.status == "withdrawn":
+            raise PolicyError(f"{id_} is withdrawn already", hint="nothing is left to do")
+        predicate = {
+            "author": home.author,
+            "created": clock(),
+            "target": id_,
+            "reason": reason,
+        }
+        body = ledger.entries[id_].entry.body
+        subject = Subject(id_, hashlib.sha256(body).hexdigest())
+        entry = Entry.sign(Statement("withdrawal", (subject,), predicate), home.keys().author)
+        log.append([entry])
+        return Withdrawn(entry.id, id_, ledger.users_of(id_))
+
+
+def inspect(home: Home, directory: Path, terms: Terms) -> Offer:
+    """Recognise a directory and check it completely without executing anything of it."""
+    names = scan(directory)
+    if "suite.toml" in names:
+        return _inspect_suite(directory)
+    if any(Path(name).name.startswith("adapter_") for name in names):
+        return _inspect_adapter(home, directory, terms)
+    raise PolicyError(
+        f"{directory}: neither a PEFT adapter (adapter_config.json) nor a suite (suite.toml)",
+        hint="publish the directory that model.save_pretrained() wrote",
+    )
+
+
+def _inspect_suite(directory: Path) -> Offer:
+    from compose.suite import open_suite
+
+    suite = open_suite(directory)
+    facts = {
+        "name": suite.name,
+        "scorer": suite.scorer,
+        "items": len(suite.items),
+        "description": suite.description,
+        "priority_of": suite.priority_of or "",
+    }
+    summary = f"{len(suite.items)} items, scorer {suite.scorer}"
+    return Offer("suite", suite.name, suite.license, summary, {"suite": facts})
+
+
+def _inspect_adapter(home: Home, directory: Path, terms: Terms) -> Offer:
+    from compose.adapter import inspect_adapter
+
+    known = _base_for(home, directory, terms)
+    adapter = inspect_adapter(directory, open_known(home, known))
+    facts = {
+        "rank": adapter.rank,
+        "alpha": adapter.alpha,
+        "target_modules": sorted(adapter.target_modules),
+        "parameters": adapter.parameters,
+        "tensor_digest": adapter.tensor_digest,
+        "flags": list(adapter.flags),
+    }
+    base = {"name": known.name, "digest": known.digest, "cid": known.cid}
+    summary = f"{2 * len(adapter.layers)} tensors, rank {adapter.rank}, for base {known.name}"
+    title = directory.resolve().name
+    return Offer(
+        "adapter", title, _card_license(directory), summary, {"adapter": facts, "base": base}
+    )
+
+
+def _base_for(home: Home, directory: Path, terms: Terms) -> KnownBase:
+    if terms.base is not None:
+        return find_base(home, terms.base)
+    claimed = _claimed_base(directory)
+    fitting = [known for known in bases(home) if known.name == Path(claimed).name.lower()]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise UsageError(
+        f"{directory}: which base model is it for? it says '{claimed}', which is not added here",
+        hint="add it with 'pnode base add DIR --name NAME' and publish with --base NAME",
+    )
+
+
+def _claimed_base(directory: Path) -> str:
+    """Return the base the configuration names; only a hint, the digest decides."""
+    path = directory / "adapter_config.json"
+    try:
+        value = json.loads(path.read_bytes()[: 1 << 20])
+        return str(value.get("base_model_name_or_path") or "")[:200]
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _card_license(directory: Path) -> str | None:
+    """Return the `license:` of a model card's front matter, if there is one."""
+    path = directory / "README.md"
+    if not path.is_file():
+        return None
+    lines = path.read_text("utf-8", errors="replace")[:20_000].splitlines()
+    if not lines or lines[0].strip() != "---":
+        return None
+    for line in lines[1:]:
+        key, _, value = line.partition(":")
+        if line.strip() == "---":
+            break
+        if key.strip() == "license" and value.strip():
+            return value.strip().strip("'\"")
+    return None
+
+
+def _predicate(
+    home: Home, offer: Offer, artifact: StoredArtifact, terms: Terms, ledger: LedgerView
+) -> dict[str, Any]:
+    license_ = terms.license or offer.license
+    if not license_:
+        raise UsageError(
+            "no licence given, and a contribution without one can never be composed",
+            hint="add --license with an SPDX identifier, for example --license Apache-2.0",
+        )
+    predicate: dict[str, Any] = {
+        "author": home.author,
+        "type": offer.kind,
+        "cid": str(artifact.cid),
+        "title": terms.title or offer.title,
+        "license": license_,
+        "manifest": _manifest(artifact),
+        **offer.fields,
+    }
+    if terms.terms:
+        predicate["terms"] = terms.terms
+    if terms.supersedes:
+        predicate["supersedes"] = _known(ledger, terms.supersedes)
+    if terms.derived_from:
+        predicate["derived_from"] = sorted({_known(ledger, id_) for id_ in terms.derived_from})
+    return predicate
+
+
+def _known(ledger: LedgerView, prefix: str) -> str:
+    found = [id_ for id_ in ledger.contributions if id_.startswith(prefix)]
+    if len(prefix) < 12 or len(found) != 1:
+        raise NotFoundError(f"no single contribution '{prefix}' in this ledger")
+    return found[0]
+
+
+def _manifest(artifact: StoredArtifact) -> dict[str, Any]:
+    """Return the OpenSSF Model Signing (OMS v1.0) manifest of the files."""
+    resources = [
+        {"name": file.path, "digest": file.sha256, "algorithm": "sha256"}
+        for file in sorted(artifact.files, key=lambda file: file.path)
+    ]
+    serialization = {
+        "method": "files",
+        "hash_type": "sha256",
+        "allow_symlinks": False,
+        "ignore_paths": [],
+    }
+    return {"resources": resources, "serialization": serialization}
+
+
+def _find_same(ledger: LedgerView, predicate: Mapping[str, Any]) -> Entry | None:
+    """Return the active contribution that says the same, apart from its time."""
+    wanted = canonical_json(dict(predicate))
+    for id_, offered in ledger.contributions.items():
+        if offered.status == ACTIVE and offered.cid == predicate["cid"]:
+            said = dict(ledger.entries[id_].entry.statement.predicate)
+            said.pop("created")
+            if canonical_json(said) == wanted:
+                return ledger.entries[id_].entry
+    return None
+
+
+def _published(
+    home: Home,
+    offer: Offer,
+    artifact: StoredArtifact,
+    log: OwnLog | None,
+    entry: Entry | None,
+    *,
+    already: bool,
+) -> Published:
+    index = log.log.index_of(entry.leaf_hash) if log and entry else None
+    latest = log.log.checkpoint() if log else None
+    signed = latest is not None and index is not None and index < latest[0].size
+    return Published(
+        id=entry.id if entry else None,
+        cid=str(artifact.cid),
+        kind=offer.kind,
+        origin=home.origin,
+        index=index,
+        checkpoint={"size": latest[0].size, "root": latest[0].root.hex()} if latest else None,
+        files=list(artifact.files),
+        state="dry-run" if entry is None else "signed" if signed else "appended",
+        already=already,
+        summary=offer.summary,
+    )

@@ -1,0 +1,219 @@
+"""Reading the ledger of a home: what is in force, one entry, a log, a proof."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ledger import derived
+from ledger.database import Database
+from ledger.dsse import Envelope
+from ledger.entry import Entry, PlacedEntry
+from ledger.errors import IncompleteError, NotFoundError, StorageError
+from ledger.frontier import Frontier
+from ledger.log import Log, logs, places, resolve_id
+from ledger.view import LedgerView, view
+from node.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of `pnode list`."""
+
+    id: str
+    kind: str
+    author: str
+    name: str
+    title: str
+    cid: str
+    license: str
+    status: str
+    origin: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One entry, its place and what refers to it."""
+
+    id: str
+    kind: str
+    author: str
+    name: str
+    status: str
+    statement: dict[str, Any]
+    envelope: dict[str, Any]
+    origin: str
+    index: int
+    size: int
+    root: str
+    proof: list[str]
+    uses: list[str]
+    credit: list[dict[str, Any]]
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One entry in log order."""
+
+    origin: str
+    index: int
+    id: str
+    kind: str
+    author: str
+    created: str
+    title: str
+
+
+def current_frontier(database: Database) -> Frontier:
+    """Return the largest checkpoint of every log held."""
+    latest = (log.checkpoint() for log in logs(database))
+    return Frontier.of(found[0] for found in latest if found is not None)
+
+
+def load_view(database: Database, frontier: Frontier | None = None) -> LedgerView:
+    """Return the ledger at a frontier, by default the current one.
+
+    Raises:
+        IncompleteError: if the frontier reaches beyond what is held here.
+    """
+    frontier = frontier or current_frontier(database)
+    return view(frontier, _placed(database, frontier))
+
+
+def _placed(database: Database, frontier: Frontier) -> Iterator[PlacedEntry]:
+    for point in frontier.checkpoints:
+        try:
+            log = Log(database, point.origin)
+        except NotFoundError:
+            raise IncompleteError(f"log {point.origin} of the frontier is not held here") from None
+        if log.size < point.size:
+            raise IncompleteError(f"{point.origin}: only {log.size} of {point.size} entries here")
+        for index, body in enumerate(log.bodies(0, point.size)):
+            yield PlacedEntry(point.origin, index, Entry.stored(body))
+
+
+def list_entries(
+    home: Home, *, kind: str | None, author: str | None, status: str | None
+) -> list[Listed]:
+    """Return the entries in force that match every filter given, in log order."""
+    with home.reading() as database:
+        frontier = current_frontier(database)
+        rows = derived.listing(home.derived_path, frontier.digest)
+        if rows is None:
+            ledger = load_view(database, frontier)
+            rows = derived.records(ledger)
+            _refresh(home, ledger)
+    listed = (_listed(row) for row in rows)
+    return [
+        line
+        for line in listed
+        if (kind is None or line.kind == kind)
+        and (author is None or author in (line.author, line.name))
+        and (status is None or line.status == status)
+    ]
+
+
+def _refresh(home: Home, ledger: LedgerView) -> None:
+    try:
+        derived.rebuild(home.derived_path, ledger)
+    except StorageError:
+        return  # a home that cannot be written is still read; the tables are only a shortcut
+
+
+def _listed(row: dict[str, str | int]) -> Listed:
+    values = {name: row[name] for name in row if name != "idx"}
+    return Listed(**values, index=int(row["idx"]))  # type: ignore[arg-type]
+
+
+def show_entry(home: Home, prefix: str) -> Shown:
+    """Return everything about one entry.
+
+    Raises:
+        NotFoundError, UsageError: if the id is unknown or ambiguous.
+    """
+    with home.reading() as database:
+        id_ = resolve_id(database, prefix)
+        ledger = load_view(database)
+        placed = ledger.entries.get(id_) or _unsigned(database, id_)
+        log = Log(database, placed.origin)
+        latest = log.checkpoint()
+        covered = latest is not None and placed.index < latest[0].size
+        size = latest[0].size if latest and covered else 0
+        proof = log.prove_inclusion(placed.index, size) if covered else []
+        entry = placed.entry
+        offered = ledger.contributions.get(id_)
+        return Shown(
+            id=id_,
+            kind=offered.type if offered else entry.kind,
+            author=entry.author,
+            name=ledger.names.get(entry.author, ""),
+            status=offered.status if offered else "",
+            statement=json.loads(Envelope.parse(entry.body).payload),
+            envelope=json.loads(entry.body),
+            origin=placed.origin,
+            index=placed.index,
+            size=size,
+            root=latest[0].root.hex() if latest and covered else "",
+            proof=[value.hex() for value in proof],
+            uses=ledger.users_of(id_),
+            credit=list(_credit(ledger, id_)),
+            raw=entry.body,
+        )
+
+
+def _unsigned(database: Database, id_: str) -> PlacedEntry:
+    origin, index, body = places(database, id_)[0]
+    return PlacedEntry(origin, index, Entry.stored(body))
+
+
+def _credit(ledger: LedgerView, id_: str) -> Iterator[dict[str, Any]]:
+    for placed in ledger.of_kind("attribution"):
+        for value in placed.entry.statement.predicate["values"]:
+            if value["contribution"] == id_:
+                yield {"attribution": placed.entry.id, "value": value["value"]}
+
+
+def read_log(home: Home, *, origin: str | None, since: int) -> list[LogLine]:
+    """Return the entries of one log (by default the node's own) from index `since` on."""
+    with home.reading() as database:
+        log = Log(database, _origin(database, origin or home.origin))
+        lines = []
+        for index, body in enumerate(log.bodies(since), start=since):
+            entry = Entry.stored(body)
+            statement = entry.statement
+            title = str(statement.predicate.get("title", ""))
+            line = (entry.id, entry.kind, entry.author, statement.created, title)
+            lines.append(LogLine(log.origin, index, *line))
+        return lines
+
+
+def read_checkpoint(home: Home, *, origin: str | None) -> bytes:
+    """Return the largest signed checkpoint note of one log, by default the node's own."""
+    with home.reading() as database:
+        log = Log(database, _origin(database, origin or home.origin))
+        latest = log.checkpoint()
+        if latest is None:
+            raise NotFoundError(f"{log.origin} has no checkpoint yet")
+        return latest[1]
+
+
+def prove_entry(home: Home, prefix: str) -> bytes:
+    """Return the tlog-proof file of an entry."""
+    with home.reading() as database:
+        origin, index, _ = places(database, resolve_id(database, prefix))[0]
+        return bytes(Log(database, origin).prove(index))
+
+
+def _origin(database: Database, text: str) -> str:
+    """Return the origin that is, or ends with the hash that begins with, `text`."""
+    known = [log.origin for log in logs(database)]
+    found = [origin for origin in known if origin == text or origin.split("/")[-1].startswith(text)]
+    if len(found) != 1:
+        raise NotFoundError(
+            f"no single log '{text}' here", hint="see 'pnode status' for the logs held"
+        )
+    return found[0]

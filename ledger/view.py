@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from ledger.entry import PlacedEntry
 from ledger.frontier import Frontier
+
+Status = Literal["active", "superseded", "withdrawn"]
+ArtifactType = Literal["adapter", "suite"]
 
 ACTIVE: Final = "active"
 SUPERSEDED: Final = "superseded"
@@ -28,13 +31,13 @@ class Contribution:
     """A contribution and its status; `base` is the digest of its base model, for adapters."""
 
     id: str
-    type: str
+    type: ArtifactType
     author: str
     title: str
     license: str
     cid: str
     base: str | None
-    status: str
+    status: Status
     origin: str
     index: int
     created: str
@@ -98,8 +101,13 @@ def _contributions(entries: Mapping[str, PlacedEntry]) -> dict[str, Contribution
     offered = {id_: item for id_, item in entries.items() if item.entry.kind == "contribution"}
     withdrawn = _targets(entries, offered, "withdrawal", "target", ignored=frozenset())
     superseded = _targets(entries, offered, "contribution", "supersedes", ignored=withdrawn)
-    statuses = {**dict.fromkeys(superseded, SUPERSEDED), **dict.fromkeys(withdrawn, WITHDRAWN)}
-    return {id_: _contribution(item, statuses.get(id_, ACTIVE)) for id_, item in offered.items()}
+
+    def status(id_: str) -> Status:
+        if id_ in withdrawn:
+            return WITHDRAWN
+        return SUPERSEDED if id_ in superseded else ACTIVE
+
+    return {id_: _contribution(item, status(id_)) for id_, item in offered.items()}
 
 
 def _targets(
@@ -121,7 +129,7 @@ def _targets(
     return frozenset(targets)
 
 
-def _contribution(item: PlacedEntry, status: str) -> Contribution:
+def _contribution(item: PlacedEntry, status: Status) -> Contribution:
     predicate = item.entry.statement.predicate
     base = predicate.get("base")
     return Contribution(

@@ -46,7 +46,7 @@ def add_base(home: Home, source: str, name: str | None, *, offline: bool) -> Kno
     """
     from compose.base import open_base
 
-    folder = _locate(source, offline=offline)
+    folder = _locate(home, source, offline=offline)
     name = name or _default_name(source)
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot name a base", hint="give --name in lower case")
@@ -123,7 +123,7 @@ def _read(path: Path) -> KnownBase:
         raise MalformedError(f"{path}: not a base record", hint="add the base again") from None
 
 
-def _locate(source: str, *, offline: bool) -> Path:
+def _locate(home: Home, source: str, *, offline: bool) -> Path:
     folder = Path(source)
     if folder.is_dir():
         return folder
@@ -131,10 +131,13 @@ def _locate(source: str, *, offline: bool) -> Path:
         raise NotFoundError(f"{source}: no such directory and not a hub id OWNER/NAME[@REVISION]")
     if offline:
         raise UnavailableError(f"{source}: not fetched with --offline")
-    return _download(source)
+    name, _, revision = source.partition("@")
+    target = home.cache / "hub" / name.replace("/", "--") / (revision or "main")
+    return _download(name, revision or None, target)
 
 
-def _download(source: str) -> Path:
+def _download(name: str, revision: str | None, target: Path) -> Path:
+    """Fetch the files of a base into a plain folder; the hub's own cache is made of links."""
     from compose.errors import MissingExtraError
 
     try:
@@ -142,16 +145,15 @@ def _download(source: str) -> Path:
         from huggingface_hub.errors import HfHubHTTPError
     except ImportError:
         raise MissingExtraError("base models from the hub need huggingface_hub") from None
-    name, _, revision = source.partition("@")
+    make_folder(target)
     try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                name, revision=revision or None, allow_patterns=_HUB_FILES
-            )
+        huggingface_hub.snapshot_download(
+            name, revision=revision, allow_patterns=_HUB_FILES, local_dir=target
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnavailableError(f"{source}: the hub does not give it ({first[:200]})") from None
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise UnavailableError(f"{name}: the hub does not give it ({first[:200]})") from None
+    return target
 
 
 def _default_name(source: str) -> str:

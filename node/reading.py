@@ -16,6 +16,7 @@ from ledger.frontier import Frontier
 from ledger.log import Log, logs, places, resolve_id
 from ledger.view import LedgerView, view
 from node.home import Home
+from node.verifying import self_contained
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +203,11 @@ def read_checkpoint(home: Home, *, origin: str | None) -> bytes:
 
 
 def prove_entry(home: Home, prefix: str) -> bytes:
-    """Return the tlog-proof file of an entry."""
+    """Return the tlog-proof file of an entry; it carries the entry and the key of its log."""
     with home.reading() as database:
-        origin, index, _ = places(database, resolve_id(database, prefix))[0]
-        return bytes(Log(database, origin).prove(index))
+        origin, index, body = places(database, resolve_id(database, prefix))[0]
+        log = Log(database, origin)
+        return bytes(self_contained(log.prove(index), body, log.key))
 
 
 def _origin(database: Database, text: str) -> str:

@@ -1,0 +1,113 @@
+"""Outcomes of many coalitions of one lock, with as little work as the method allows.
+
+A coalition is a bit mask: bit i stands for the i-th member in id order, mask 0 is the base alone.
+Methods that keep their members apart answer all coalitions from one bank, at n + 1 forwards per
+distinct prefix. Merges are assembled again for each coalition. `semantics` says which coalition
+system is meant, and belongs into the record:
+
+    re-assembled              the method applied to the coalition's members alone
+    fitted once, restricted   the state fitted on all members, used by those present
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+
+from compose.adapter import Adapter
+from compose.bank import Mask, MemberBank
+from compose.base import BaseModel
+from compose.evaluation import Cell, answers
+from compose.lock import Lock
+from compose.methods import find_method
+from compose.methods.method import Semantics
+from compose.suite import Suite
+from compose.system import System, assemble_context, open_context
+from ledger.errors import NotFoundError
+
+MASKS_AT_ONCE = 256
+
+
+class CoalitionEngine:
+    """Evaluates coalitions of a lock's members on suites."""
+
+    def __init__(
+        self,
+        lock: Lock,
+        base: BaseModel,
+        adapters: Mapping[str, Adapter],
+        suites: Sequence[Suite],
+        dev: Suite | None = None,
+    ) -> None:
+        """Load the members once; raises as `compose.system.assemble`."""
+        self._method = find_method(lock.method.name, version=lock.method.version)
+        self._context = open_context(lock, base, adapters, dev)
+        self._suites = tuple(suites)
+        self._shared: System | None = None
+        self._forwards = 0
+
+    @property
+    def semantics(self) -> Semantics:
+        """Which coalition system is evaluated."""
+        return self._method.semantics
+
+    @property
+    def forwards(self) -> int:
+        """Prefixes run through a model so far, fitting not counted."""
+        shared = self._shared.assembly.bank.forwards if self._shared else 0
+        return self._forwards + shared
+
+    def evaluate(self, masks: Iterable[int]) -> Iterator[tuple[int, Cell]]:
+        """Yield each mask with its outcomes per suite, in the order given.
+
+        Raises:
+            NotFoundError: for a mask with a bit beyond the members.
+        """
+        remaining = iter(masks)
+        while block := list(islice(remaining, MASKS_AT_ONCE)):
+            for mask in block:
+                self._check(mask)
+            if self._method.shares_members and self._context.members:
+                yield from zip(block, self._from_bank(block), strict=True)
+            else:
+                for mask in block:
+                    yield mask, self._assembled(mask)
+
+    def system(self, mask: int) -> System:
+        """Assemble the system of one coalition by itself.
+
+        Raises:
+            NotFoundError: for a mask with a bit beyond the members.
+        """
+        self._check(mask)
+        chosen = tuple(
+            member for bit, member in enumerate(self._context.members) if mask >> bit & 1
+        )
+        return assemble_context(self._method, replace(self._context, members=chosen))
+
+    def _from_bank(self, block: Sequence[int]) -> list[Cell]:
+        if self._shared is None:
+            self._shared = assemble_context(self._method, self._context)
+        bits = np.arange(len(self._context.members))
+        present = (np.array(block, dtype=object)[:, None] >> bits & 1).astype(np.bool_)
+        return self._answers(self._shared.assembly.bank, present)
+
+    def _assembled(self, mask: int) -> Cell:
+        bank = self.system(mask).assembly.bank
+        everybody = np.ones((1, bank.members), dtype=np.bool_)
+        cell = self._answers(bank, everybody)[0]
+        self._forwards += bank.forwards
+        return cell
+
+    def _answers(self, bank: MemberBank, present: Mask) -> list[Cell]:
+        context = self._context
+        eos = context.base.eos_token_ids
+        return answers(bank, context.tokens, eos, self._suites, present)
+
+    def _check(self, mask: int) -> None:
+        size = len(self._context.members)
+        if not 0 <= mask < 1 << size:
+            raise NotFoundError(f"coalition {mask} names a member beyond the {size} of the lock")

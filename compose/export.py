@@ -1,0 +1,164 @@
+"""A weight merge as one adapter in PEFT's file format, which plain `peft` loads.
+
+A merge that is a weighted sum of its members is written without truncation by concatenating ranks:
+A = [A_1; A_2; ...], B = [w_1 s_1 B_1, w_2 s_2 B_2, ...], zeros where a member does not touch a
+layer. Any other merge is dense and goes through a singular value decomposition, at full rank or at
+the rank given. Factors are stored as float32, which is what PEFT computes in; `error` says how far
+the stored product is from the merged delta, relative in the Frobenius norm over all layers.
+
+The exported copy is for use. What names the composition is the digest of the merged delta; the
+decomposition is not bit-stable across LAPACK builds and is never digested.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from compose.adapter import CONFIG, WEIGHTS
+from compose.adapter_config import MAX_RANK, TARGETS
+from compose.delta import Array, Deltas
+from compose.errors import MethodError, MissingExtraError
+from compose.methods.method import Context, Method
+from ledger.errors import StorageError
+
+Factors = dict[str, tuple[Array, Array]]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: the rank, and the relative error as a decimal string."""
+
+    rank: int
+    error: str
+
+
+def export_adapter(
+    method: Method, context: Context, directory: Path, *, rank: int | None = None
+) -> Exported:
+    """Write the merge of a context's members as an adapter directory.
+
+    Args:
+        method: a method of level "weight".
+        context: base, members and parameters, as for assembling.
+        directory: created; must not exist.
+        rank: largest rank to keep; None keeps everything.
+
+    Raises:
+        MethodError: if the method is not a merge, or the rank is not one that can be loaded.
+        StorageError: if the directory exists.
+    """
+    if rank is not None and not 1 <= rank <= MAX_RANK:
+        raise MethodError(f"rank {rank} is not in 1..{MAX_RANK}")
+    merged = method.assemble(context).merged if context.members else None
+    if merged is None:
+        raise MethodError(
+            f"{method.name} does not yield one adapter",
+            hint="only weight merges of at least one member can be exported",
+        )
+    coefficients = method.coefficients(context)
+    if coefficients is not None and rank is None:
+        factors = _concatenated(context, [float(each) for each in coefficients])
+    else:
+        factors = _decomposed(merged, rank)
+    rounded, kept = _uniform(factors, context)
+    if not 1 <= kept <= MAX_RANK:
+        raise MethodError(
+            f"the export has rank {kept}, 1 to {MAX_RANK} can be loaded",
+            hint="give a smaller rank, and read the recorded error",
+        )
+    error = _relative_error(merged, rounded)
+    _write(directory, context.base.name, rounded, kept)
+    return Exported(kept, f"{error:.12f}")
+
+
+def _concatenated(context: Context, coefficients: list[float]) -> Factors:
+    ranks = [member.adapter.rank for member in context.members]
+    layers: Factors = {}
+    begin = 0
+    for member, weight, rank in zip(context.members, coefficients, ranks, strict=True):
+        for name, (a, b) in member.adapter.factors().items():
+            if name not in layers:
+                rows, columns = b.shape[0], a.shape[1]
+                layers[name] = np.zeros((sum(ranks), columns)), np.zeros((rows, sum(ranks)))
+            layers[name][0][begin : begin + rank] = a
+            layers[name][1][:, begin : begin + rank] = b * (float(member.adapter.scale) * weight)
+        begin += rank
+    return layers
+
+
+def _decomposed(merged: Deltas, rank: int | None) -> Factors:
+    layers: Factors = {}
+    for name, delta in merged.items():
+        u, s, vt = np.linalg.svd(delta, full_matrices=False)
+        root = np.sqrt(s[:rank])
+        layers[name] = root[:, None] * vt[:rank], u[:, :rank] * root
+    return layers
+
+
+def _uniform(factors: Factors, context: Context) -> tuple[dict[str, tuple[Array, Array]], int]:
+    """Give every layer of every targeted kind the same rank, as the format wants; round."""
+    rank = max((a.shape[0] for a, _ in factors.values()), default=0)
+    kinds = {name.rsplit(".", 1)[1] for name in factors}
+    result = {}
+    for name, layer in context.base.linears.items():
+        if name.rsplit(".", 1)[1] not in kinds:
+            continue
+        a = np.zeros((rank, layer.in_features))
+        b = np.zeros((layer.out_features, rank))
+        if name in factors:
+            kept = factors[name][0].shape[0]
+            a[:kept], b[:, :kept] = factors[name]
+        result[name] = (_float32(a), _float32(b))
+    return result, rank
+
+
+def _float32(values: Array) -> Array:
+    return values.astype(np.float32).astype(np.float64)
+
+
+def _relative_error(merged: Deltas, factors: Mapping[str, tuple[Array, Array]]) -> float:
+    wrong = total = 0.0
+    for name, (a, b) in factors.items():
+        delta = merged.get(name, np.zeros((1, 1)))
+        wrong += float(np.sum((b @ a - delta) ** 2))
+        total += float(np.sum(delta**2))
+    return math.sqrt(wrong / total) if total else 0.0
+
+
+def _write(
+    directory: Path, base: str, factors: Mapping[str, tuple[Array, Array]], rank: int
+) -> None:
+    try:
+        from safetensors.numpy import save_file
+    except ImportError:
+        raise MissingExtraError("the safetensors library is not installed") from None
+    tensors = {}
+    for name, (a, b) in factors.items():
+        prefix = f"base_model.model.{name}"
+        tensors[f"{prefix}.lora_A.weight"] = np.ascontiguousarray(a, dtype=np.float32)
+        tensors[f"{prefix}.lora_B.weight"] = np.ascontiguousarray(b, dtype=np.float32)
+    config = {
+        "base_model_name_or_path": base,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "lora_alpha": rank,
+        "lora_dropout": 0.0,
+        "peft_type": "LORA",
+        "r": rank,
+        "target_modules": sorted({name.rsplit(".", 1)[1] for name in factors} & TARGETS.keys()),
+        "task_type": "CAUSAL_LM",
+        "use_rslora": False,
+    }
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError:
+        raise StorageError(f"{directory} exists", hint="name a new directory") from None
+    (directory / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+    save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})

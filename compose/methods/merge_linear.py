@@ -1,0 +1,42 @@
+"""`merge.linear`: W + scale * sum of w_i D_i, one adapter out (task arithmetic, 2212.04089).
+
+Version 1. `form` "mean": every w_i is 1/n, so they sum to one. `form` "sum": every w_i is 1. The
+sum runs over members in id order as `compose.delta.weighted_sum` defines it. Two copies of an
+adapter count twice. One member at scale 1 is that member, bit for bit, in both forms.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import ClassVar
+
+from compose.bank import MemberBank
+from compose.delta import weighted_sum
+from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
+from compose.methods.speaker import Speaker
+
+
+class MergeLinear(Method):
+    """The mean or the sum of the members' deltas."""
+
+    name = "merge.linear"
+    version = "1"
+    level = "weight"
+    parameters: ClassVar[Parameters] = {
+        "form": Option("mean", ("mean", "sum")),
+        "scale": Number("1", "-16", "16", "factor on the merged delta"),
+    }
+
+    def assemble(self, context: Context) -> Assembly:
+        """Merge the members into one model."""
+        deltas = [member.deltas for member in context.members]
+        merged = weighted_sum(list(zip(deltas, self.coefficients(context), strict=True)))
+        decoder = context.decoder.with_deltas(merged)
+        bank = MemberBank([decoder], Speaker(), names=["merged model"])
+        return Assembly(bank, {"deltas": merged.digest()}, merged)
+
+    def coefficients(self, context: Context) -> tuple[Fraction, ...]:
+        """Return the factor on every member's delta, scale included."""
+        members = len(context.members)
+        share = 1 if context.parameters["form"] == "sum" else members
+        return (context.number("scale") / share,) * members

@@ -1,0 +1,185 @@
+"""What a composition method is: a name, a version, parameters, and a way to assemble.
+
+A version freezes everything a method computes: defaults, tie rules, optimiser steps. A change that
+can change an answer is a new version. Parameters are text, numbers among them decimal strings,
+brought into one canonical form before they are recorded.
+"""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar, Literal
+
+from compose.adapter import Adapter
+from compose.bank import MemberBank
+from compose.base import BaseModel
+from compose.delta import Deltas, parse_weight
+from compose.errors import MethodError
+from compose.forward import Decoder
+from compose.suite import Suite
+from compose.tokens import Tokens
+
+Level = Literal["weight", "api", "text", "logit"]
+Semantics = Literal["re-assembled", "fitted once, restricted"]
+
+MAX_TEXT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A parameter that is a decimal number in a closed range; `unit` is for people."""
+
+    default: str
+    low: str
+    high: str
+    unit: str
+    integer: bool = False
+
+    def canonical(self, text: str, *, what: str) -> str:
+        """Return the one spelling of a value in range."""
+        value = parse_weight(text, what=what)
+        if not Fraction(self.low) <= value <= Fraction(self.high):
+            raise MethodError(f"{what} is {text}, not in {self.low}..{self.high} ({self.unit})")
+        if self.integer and value.denominator != 1:
+            raise MethodError(f"{what} is {text}, not a whole number ({self.unit})")
+        return _decimal(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A parameter that is one of a few words."""
+
+    default: str
+    options: tuple[str, ...]
+
+    def canonical(self, text: str, *, what: str) -> str:
+        """Return the word itself if it is one of the options."""
+        if text not in self.options:
+            raise MethodError(f"{what} is '{text[:40]}', not one of {', '.join(self.options)}")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A parameter that is a short text."""
+
+    default: str
+
+    def canonical(self, text: str, *, what: str) -> str:
+        """Return the text itself if it is short and not empty."""
+        if not isinstance(text, str) or not 0 < len(text) <= MAX_TEXT:
+            raise MethodError(f"{what} must be a text of 1 to {MAX_TEXT} characters")
+        return text
+
+
+Parameters = Mapping[str, Number | Option | Text]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One contribution ready to be composed."""
+
+    id: str
+    adapter: Adapter
+    deltas: Deltas
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything a method may look at; members are in id order, parameters canonical."""
+
+    base: BaseModel
+    decoder: Decoder
+    tokens: Tokens
+    members: tuple[Member, ...]
+    parameters: Mapping[str, str]
+    dev: Suite | None
+    seed: int
+
+    def decoders(self) -> list[Decoder]:
+        """Return the base and each member as models of their own."""
+        members = [self.decoder.with_deltas(member.deltas) for member in self.members]
+        return [self.decoder, *members]
+
+    def names(self) -> list[str]:
+        """Return what errors call the models of `decoders`."""
+        return [
+            f"base {self.base.name}",
+            *(f"member {member.id}" for member in self.members),
+        ]
+
+    def number(self, name: str) -> Fraction:
+        """Return the exact value of a numeric parameter."""
+        return Fraction(self.parameters[name])
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What a method makes: a bank with its rule, the merged deltas if any, and its digest parts."""
+
+    bank: MemberBank
+    state: Mapping[str, Any]
+    merged: Deltas | None = None
+
+
+class Method(ABC):
+    """One composition method; a module of this package defines it and the registry lists it."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    level: ClassVar[Level]
+    needs_dev: ClassVar[bool] = False
+    semantics: ClassVar[Semantics] = "re-assembled"
+    parameters: ClassVar[Parameters]
+
+    @abstractmethod
+    def assemble(self, context: Context) -> Assembly:
+        """Build the system of the context's members, of whom there is at least one."""
+
+    def coefficients(self, context: Context) -> tuple[Fraction, ...] | None:  # noqa: ARG002
+        """Return the factor on each member's delta, if the method is their weighted sum."""
+        return None
+
+    @property
+    def shares_members(self) -> bool:
+        """Whether all coalitions can be answered from one bank of the members."""
+        return self.level != "weight"
+
+    def defaults(self) -> dict[str, str]:
+        """Return every parameter with its default."""
+        return {name: self.parameters[name].default for name in sorted(self.parameters)}
+
+    def validate(self, parameters: Mapping[str, str]) -> dict[str, str]:
+        """Return all parameters in canonical form, defaults written out.
+
+        Raises:
+            MethodError: for an unknown parameter, naming the nearest known one, or a value that
+                makes no sense.
+        """
+        for name in parameters:
+            if name not in self.parameters:
+                raise self._unknown(name)
+        given = self.defaults() | dict(parameters)
+        return {
+            name: self.parameters[name].canonical(text, what=f"{self.name}: parameter {name}")
+            for name, text in sorted(given.items())
+        }
+
+    def _unknown(self, name: str) -> MethodError:
+        near = difflib.get_close_matches(name, self.parameters, n=1, cutoff=0.0)
+        known = ", ".join(sorted(self.parameters)) or "none"
+        hint = f"did you mean '{near[0]}'? known: {known}" if near else "it takes no parameters"
+        return MethodError(f"{self.name}: unknown parameter '{name[:40]}'", hint=hint)
+
+
+def _decimal(value: Fraction) -> str:
+    """Return the shortest decimal string of a value with at most 12 decimals."""
+    scaled = value * 10**12
+    sign = "-" if scaled < 0 else ""
+    whole, rest = divmod(abs(int(scaled)), 10**12)
+    decimals = f"{rest:012d}".rstrip("0")
+    return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"

@@ -1,0 +1,182 @@
+r"""Replay: compare what a record claims with what a re-run gives. Pure; no model is touched.
+
+Outcomes are discrete, so the comparison is exact: item by item, answer and correctness. A
+difference is pinned to its item. Margins are not compared; they say whether a difference could be
+a near tie that another machine broke the other way, and only the margin of the re-run counts for
+the verdict, since a liar can claim any margin.
+
+    reproduced     every item that was re-run agrees
+    mismatch       an item differs, and not by a near tie of the re-run
+    inconclusive   nothing was re-run, or all that differs are near ties
+
+A sample is drawn without replacement from a seed nobody could know before the claim was published
+(such as the hash of the claim, a later checkpoint and the auditor's key): position by position a
+Fisher-Yates shuffle whose j-th draw is sha256("pnode-replay-sample/1\n" + seed + j as 8 bytes,
+big-endian) modulo what is left; its bias is below 2^-200. If f of N items are false, a sample of k
+finds one with probability 1 - C(N - f, k) / C(N, k).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from compose.errors import ReplayMismatchError
+from compose.outcomes import Outcome, Outcomes
+from ledger.errors import IncompleteError, UsageError
+
+State = Literal["reproduced", "mismatch", "inconclusive"]
+
+NEAR_TIE = 1
+"""Margins below this many units of 1e-6 nat are near ties."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One item on which claim and re-run differ; `claimed` is None if the claim lacks it."""
+
+    suite: str
+    item: str
+    claimed: Outcome | None
+    recomputed: Outcome
+    near_tie: bool
+
+    def describe(self) -> str:
+        """Return one sentence for people."""
+        said = "nothing" if self.claimed is None else _shown(self.claimed)
+        text = f"suite {self.suite}: item {self.item}: claimed {said}, "
+        text += f"recomputed {_shown(self.recomputed)}"
+        if self.near_tie:
+            text += f" (a near tie: margin {self.recomputed.margin} of 1e-6 nat)"
+        elif self.claimed is not None and _is_near(self.claimed, NEAR_TIE):
+            text += " (the claim calls it a near tie, the re-run does not)"
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a comparison found; mismatches in the order of the claim."""
+
+    state: State
+    checked: int
+    mismatches: tuple[Mismatch, ...]
+
+    def require(self) -> None:
+        """Accept only a reproduction.
+
+        Raises:
+            ReplayMismatchError: naming the first item that differs.
+            IncompleteError: if the replay was inconclusive.
+        """
+        if self.state == "mismatch":
+            first = next(each for each in self.mismatches if not each.near_tie)
+            raise ReplayMismatchError(first.describe())
+        if self.state == "inconclusive":
+            why = self.mismatches[0].describe() if self.mismatches else "no item was re-run"
+            raise IncompleteError(
+                f"the replay is inconclusive: {why}",
+                hint="replay more items, or on the software versions the lock records",
+            )
+
+
+def compare(claimed: Outcomes, recomputed: Outcomes, *, near_tie: int = NEAR_TIE) -> Verdict:
+    """Compare a claim with a re-run of all of its items or of some.
+
+    Args:
+        claimed: the outcomes on record.
+        recomputed: the outcomes of the re-run, of the same suite.
+        near_tie: margins below this many units of 1e-6 nat are near ties.
+
+    Raises:
+        UsageError: if the two are about different suites.
+    """
+    if claimed.suite != recomputed.suite:
+        raise UsageError(f"outcomes of suite {recomputed.suite} cannot check {claimed.suite}")
+    position = {outcome.item: number for number, outcome in enumerate(claimed.outcomes)}
+    order = sorted(
+        recomputed.outcomes, key=lambda outcome: position.get(outcome.item, len(position))
+    )
+    mismatches = []
+    for ours in order:
+        at = position.get(ours.item)
+        theirs = None if at is None else claimed.outcomes[at]
+        if theirs is None or theirs.leaf() != ours.leaf():
+            # A near tie explains another answer, never the same answer judged otherwise.
+            other = theirs is not None and theirs.answer != ours.answer
+            tie = other and _is_near(ours, near_tie)
+            mismatches.append(Mismatch(claimed.suite, ours.item, theirs, ours, tie))
+    return Verdict(_state(len(order), mismatches), len(order), tuple(mismatches))
+
+
+def combine(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the verdict on several suites together, in their order."""
+    mismatches = tuple(each for verdict in verdicts for each in verdict.mismatches)
+    checked = sum(verdict.checked for verdict in verdicts)
+    return Verdict(_state(checked, mismatches), checked, mismatches)
+
+
+def sample(seed: bytes, sizes: Sequence[int], count: int) -> list[list[int]]:
+    """Choose items to re-run.
+
+    Args:
+        seed: unpredictable to whoever made the claim.
+        sizes: number of items of each suite.
+        count: how many to choose; all of them if there are no more.
+
+    Returns:
+        For each suite the chosen item numbers, ascending.
+
+    Raises:
+        UsageError: for a negative count.
+    """
+    if count < 0:
+        raise UsageError(f"cannot choose {count} items")
+    total = sum(sizes)
+    moved: dict[int, int] = {}
+    chosen = []
+    for step in range(min(count, total)):
+        label = b"pnode-replay-sample/1\n" + seed + step.to_bytes(8, "big")
+        draw = int.from_bytes(hashlib.sha256(label).digest(), "big") % (total - step)
+        last = total - 1 - step
+        chosen.append(moved.get(draw, draw))
+        moved[draw] = moved.get(last, last)
+    return _by_suite(sorted(chosen), sizes)
+
+
+def detection_probability(items: int, false: int, sampled: int) -> Fraction:
+    """Return the exact probability that a sample holds at least one false item.
+
+    Raises:
+        UsageError: unless 0 <= false, sampled <= items.
+    """
+    if not (0 <= false <= items and 0 <= sampled <= items):
+        raise UsageError(f"{false} false and {sampled} sampled of {items} items makes no sense")
+    return 1 - Fraction(math.comb(items - false, sampled), math.comb(items, sampled))
+
+
+def _by_suite(chosen: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+    result: list[list[int]] = []
+    begin = 0
+    for size in sizes:
+        result.append([each - begin for each in chosen if begin <= each < begin + size])
+        begin += size
+    return result
+
+
+def _state(checked: int, mismatches: Sequence[Mismatch]) -> State:
+    if any(not each.near_tie for each in mismatches):
+        return "mismatch"
+    return "inconclusive" if mismatches or not checked else "reproduced"
+
+
+def _is_near(outcome: Outcome, bound: int) -> bool:
+    return outcome.margin is not None and outcome.margin < bound
+
+
+def _shown(outcome: Outcome) -> str:
+    answer = repr(outcome.answer) if isinstance(outcome.answer, str) else str(outcome.answer)
+    return f"{answer[:80]} ({'correct' if outcome.correct else 'wrong'})"

@@ -1,0 +1,162 @@
+"""The composed system: the members of a lock, assembled by its method, ready to answer.
+
+The digest names what was assembled, so that two nodes can tell before any evaluation whether they
+hold the same system: sha256 of the canonical JSON of
+
+    {"schema": "pnode.system/1", "base", "method": {"name", "version"}, ...}
+
+with "deltas", the digest of the merged deltas, for a merge, which is all that a merge is; and with
+"members" (tensor digests by id), "parameters" and the digest of what was fitted for the others. A
+system without members is the base alone: it has neither method nor members.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compose.adapter import Adapter
+from compose.bank import Decision, MemberBank, Prefix
+from compose.base import BaseModel
+from compose.delta import delta_of
+from compose.errors import MethodError
+from compose.forward import Decoder
+from compose.lock import Lock
+from compose.methods import find_method
+from compose.methods.method import Assembly, Context, Member, Method
+from compose.methods.speaker import Speaker
+from compose.suite import Suite
+from compose.tokens import Ids, Tokens
+from ledger.encoding import canonical_json
+from ledger.errors import DigestError, IncompleteError
+
+SCHEMA = "pnode.system/1"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """What answers: an assembly, the tokenizer, and the parts its digest is made of."""
+
+    assembly: Assembly
+    tokens: Tokens
+    eos_token_ids: tuple[int, ...]
+    identity: Mapping[str, Any]
+
+    def digest(self) -> str:
+        """Return the digest of the system in lower-case hexadecimal."""
+        document = canonical_json({"schema": SCHEMA, **self.identity})
+        return hashlib.sha256(document).hexdigest()
+
+    def next_tokens(self, sequences: Sequence[Ids], prompt_lengths: Sequence[int]) -> Decision:
+        """Return the next token after each sequence, and each decision's margin in nat."""
+        bank = self.assembly.bank
+        prefixes = [
+            Prefix(tuple(sequence), length)
+            for sequence, length in zip(sequences, prompt_lengths, strict=True)
+        ]
+        everybody = np.ones((len(prefixes), bank.members), dtype=np.bool_)
+        return bank.rule.decide(bank.observe(prefixes), everybody)
+
+
+def assemble(
+    lock: Lock,
+    base: BaseModel,
+    adapters: Mapping[str, Adapter],
+    dev: Suite | None = None,
+) -> System:
+    """Assemble the system of a lock.
+
+    Args:
+        lock: which members, method, parameters and seed.
+        base: the base model, opened.
+        adapters: at least the lock's members, inspected, by contribution id.
+        dev: the lock's dev suite; needed by methods that fit.
+
+    Raises:
+        MethodError: if the method or a parameter is not known here, or dev is missing.
+        DigestError: if the base is not the one that the lock pins.
+        IncompleteError: naming a member that is not among the adapters.
+    """
+    if not lock.members:
+        check_base(lock, base)
+        return base_system(base, Decoder.load(base))
+    method = find_method(lock.method.name, version=lock.method.version)
+    context = open_context(lock, base, adapters, dev)
+    return assemble_context(method, context)
+
+
+def open_context(
+    lock: Lock, base: BaseModel, adapters: Mapping[str, Adapter], dev: Suite | None
+) -> Context:
+    """Load what a lock's method may look at: the base, and each member's deltas in id order.
+
+    Raises:
+        MethodError, DigestError, IncompleteError: as `assemble`.
+    """
+    method = find_method(lock.method.name, version=lock.method.version)
+    parameters = method.validate(lock.method.parameters)
+    check_base(lock, base)
+    if method.needs_dev and dev is None:
+        raise MethodError(
+            f"{method.name} needs a dev suite",
+            hint="name one in the recipe: dev = 'ID'",
+        )
+    members = []
+    for entry in lock.members:
+        if entry.id not in adapters:
+            raise IncompleteError(
+                f"the adapter of member {entry.id} is not here",
+                hint=f"pnode fetch {entry.id}",
+            )
+        adapter = adapters[entry.id]
+        deltas = delta_of(adapter, name=f"member {entry.id}")
+        members.append(Member(entry.id, adapter, deltas))
+    return Context(
+        base=base,
+        decoder=Decoder.load(base),
+        tokens=Tokens.open(base.directory, vocab_size=base.shape.vocab_size),
+        members=tuple(members),
+        parameters=parameters,
+        dev=dev if method.needs_dev else None,
+        seed=lock.seed,
+    )
+
+
+def assemble_context(method: Method, context: Context) -> System:
+    """Assemble the members of a context; with none it is the base alone."""
+    if not context.members:
+        return base_system(context.base, context.decoder, context.tokens)
+    assembly = method.assemble(context)
+    identity: dict[str, Any] = {
+        "base": context.base.digest,
+        "method": {"name": method.name, "version": method.version},
+        **assembly.state,
+    }
+    if method.shares_members:
+        identity["parameters"] = dict(context.parameters)
+        identity["members"] = {each.id: each.adapter.tensor_digest for each in context.members}
+    return System(assembly, context.tokens, context.base.eos_token_ids, identity)
+
+
+def base_system(base: BaseModel, decoder: Decoder, tokens: Tokens | None = None) -> System:
+    """Return the base model alone as a system."""
+    tokens = tokens or Tokens.open(base.directory, vocab_size=base.shape.vocab_size)
+    bank = MemberBank([decoder], Speaker(), names=[f"base {base.name}"])
+    return System(Assembly(bank, {}), tokens, base.eos_token_ids, {"base": base.digest})
+
+
+def check_base(lock: Lock, base: BaseModel) -> None:
+    """Require the base that the lock pins.
+
+    Raises:
+        DigestError: if it is another one.
+    """
+    if lock.base.digest != base.digest:
+        raise DigestError(
+            f"base {base.name} has digest {base.digest}, the lock pins {lock.base.digest}",
+            hint=f"add the base that the lock names: pnode base add DIR --name {lock.base.name}",
+        )

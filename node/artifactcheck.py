@@ -1,0 +1,71 @@
+"""Checking the artifacts and documents that entries name, from blocks alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ledger.blocks import BlockStore
+from ledger.cid import Cid
+from ledger.entry import Entry
+from ledger.errors import DigestError, IncompleteError, NotFoundError, PnodeError
+from ledger.rules import ERROR, Finding
+from ledger.statement import artifact_cids
+from ledger.unixfs import Limits, read_directory, walk
+
+Check = Callable[[Entry, BlockStore], None]
+
+
+def check_blocks(entry: Entry, store: BlockStore) -> Iterator[Finding]:
+    """Check that everything an entry names is here, block by block."""
+    for text in artifact_cids(entry.statement):
+        try:
+            for _ in walk(Cid.parse(text), store.get_block, Limits()):
+                pass
+        except NotFoundError as error:
+            missing = IncompleteError(f"artifact {text}: {error.message}")
+            yield Finding.of("artifact.blocks", entry.id, missing)
+        except PnodeError as error:
+            yield Finding.of("artifact.blocks", entry.id, error)
+
+
+def check_contribution(entry: Entry, store: BlockStore) -> Iterator[Finding]:
+    """Check that the files of a contribution are those its statement and manifest list."""
+    predicate = entry.statement.predicate
+    try:
+        found = hash_files(Cid.parse(predicate["cid"]), store)
+    except PnodeError:
+        return  # reported by check_blocks
+    listed = {subject.name: subject.sha256 for subject in entry.statement.subjects}
+    manifest = {item["name"]: item["digest"] for item in predicate["manifest"]["resources"]}
+    for path in sorted({*found, *listed, *manifest}):
+        if not found.get(path) == listed.get(path) == manifest.get(path):
+            message = f"file '{path}' is not what the statement lists"
+            yield Finding("artifact.files", ERROR, entry.id, message)
+
+
+def hash_files(cid: Cid, store: BlockStore) -> dict[str, str]:
+    """Return the hex SHA-256 of every file of an artifact, by path."""
+    found: dict[str, str] = {}
+
+    def write(path: str, chunks: Iterator[bytes]) -> None:
+        digest = hashlib.sha256()
+        for chunk in chunks:
+            digest.update(chunk)
+        found[path] = digest.hexdigest()
+
+    read_directory(cid, store.get_block, write, Limits())
+    return found
+
+
+def check_subject(entry: Entry, name: str, data: bytes) -> None:
+    """Require that a document is the subject of that name.
+
+    Raises:
+        DigestError: if the statement lists another digest, or none.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    listed: dict[str, Any] = {item.name: item.sha256 for item in entry.statement.subjects}
+    if listed.get(name) != digest:
+        raise DigestError(f"{name} has SHA-256 {digest}, the statement lists {listed.get(name)}")

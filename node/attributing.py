@@ -1,0 +1,237 @@
+"""Attribution of a composition: coalition table, values, signed record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ledger.entry import Entry, PlacedEntry
+from ledger.errors import UsageError
+from ledger.log import Log, resolve_id
+from ledger.statement import Statement, Subject
+from node.artifacts import store_document
+from node.coalitioncache import CoalitionCache, coalition_key
+from node.composing import Progress, silent
+from node.home import Home
+from node.materials import Materials, cached_materials, read_lock
+from node.publish import Clock, utc_now
+from node.reading import load_view
+
+if TYPE_CHECKING:
+    from attribution.attribute import Attribution, TableSource
+    from compose.lock import Lock
+    from compose.outcomes import Outcome
+
+EstimatorName = Literal["auto", "exact", "permutation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attributed:
+    """A recorded attribution."""
+
+    id: str
+    composition: str
+    game: str
+    estimator: dict[str, Any]
+    values: list[dict[str, Any]]
+    efficiency_gap: str
+    checks: list[dict[str, str]]
+    coalitions: dict[str, int]
+    record: str
+    table: str
+
+
+def attribute(
+    home: Home,
+    prefix: str,
+    *,
+    estimator: EstimatorName = "auto",
+    budget: int | None = None,
+    confidence: str = "0.95",
+    progress: Progress = silent,
+    clock: Clock = utc_now,
+) -> Attributed:
+    """Compute and record what each member of a composition is worth.
+
+    Raises:
+        UsageError: if the id is not a composition.
+        IncompleteError: if an artifact is missing.
+    """
+    from attribution.attribute import attribute as compute
+
+    composition, authors, seed = _composition(home, prefix)
+    lock = read_lock(home, composition.entry.statement.predicate["lock"])
+    materials = cached_materials(home, lock)
+    with closing(CoalitionCache(home.cache)) as cache:
+        result = compute(
+            _source(lock, materials, cache),
+            estimator=estimator,
+            budget=budget,
+            confidence=confidence,
+            seed=seed,
+            identical=_identical(materials),
+            progress=lambda done, total: progress("coalitions", done, total),
+        )
+    return _publish(home, composition.entry.id, lock, result, authors, clock)
+
+
+def _composition(home: Home, prefix: str) -> tuple[PlacedEntry, dict[str, str], str]:
+    """Return the composition, the authors of its members, and the seed of a sampling plan.
+
+    The seed is the root of the log that holds the composition: fixed after the lock.
+    """
+    with home.reading() as database:
+        id_ = resolve_id(database, prefix)
+        ledger = load_view(database)
+        placed = ledger.entries.get(id_)
+        if placed is None or placed.entry.kind != "composition":
+            raise UsageError(
+                f"{id_} is not a composition", hint="see 'pnode list --kind composition'"
+            )
+        members = placed.entry.statement.predicate["members"]
+        authors = {id_: ledger.entries[id_].entry.author for id_ in members}
+        root = Log(database, placed.origin).root(placed.index + 1)
+    return placed, authors, root.hex()
+
+
+def _source(lock: Lock, materials: Materials, cache: CoalitionCache) -> TableSource:
+    from attribution.attribute import TableSource
+    from attribution.game import Suite
+    from compose.methods import find_method
+
+    method = find_method(lock.method.name, version=lock.method.version)
+    keys = _Keys(lock, fitted_once=method.semantics != "re-assembled")
+    suites = zip(lock.suites, materials.suites, strict=True)
+    return TableSource(
+        lock=lock.cid(),
+        players=tuple(member.id for member in lock.members),
+        suites=tuple(Suite(locked.id, suite.name, len(suite.items)) for locked, suite in suites),
+        evaluate=lambda masks: _evaluate(lock, materials, masks, keys, cache),
+        known=_Known(keys, cache),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    lock: Lock
+    fitted_once: bool
+
+    def of(self, mask: int) -> str:
+        return coalition_key(self.lock, mask, fitted_once=self.fitted_once)
+
+
+class _Known(Mapping[int, bytes]):
+    """The cached rows of one lock, looked up as they are asked for."""
+
+    def __init__(self, keys: _Keys, cache: CoalitionCache) -> None:
+        self._keys = keys
+        self._cache = cache
+
+    def __getitem__(self, mask: int) -> bytes:
+        row = self._cache.get(self._keys.of(mask))
+        if row is None:
+            raise KeyError(mask)
+        return row
+
+    def __iter__(self) -> Iterator[int]:
+        raise NotImplementedError("rows are found by mask only")
+
+    def __len__(self) -> int:
+        raise NotImplementedError("rows are found by mask only")
+
+
+def _evaluate(
+    lock: Lock,
+    materials: Materials,
+    masks: Sequence[int],
+    keys: _Keys,
+    cache: CoalitionCache,
+) -> Iterator[tuple[int, bytes]]:
+    """Evaluate coalitions, remembering each batch as soon as it is there."""
+    from compose.coalitions import CoalitionEngine
+
+    engine = CoalitionEngine(
+        lock, materials.base, materials.adapters, materials.suites, materials.dev
+    )
+    for mask, cell in engine.evaluate(masks):
+        packed = pack_cell(cell)
+        cache.put(keys.of(mask), packed)
+        yield mask, packed
+
+
+def pack_cell(cell: Sequence[Sequence[Outcome]]) -> bytes:
+    """Return one bit per item over all suites in order, most significant bit first."""
+    bits = np.array([outcome.correct for suite in cell for outcome in suite], dtype=np.bool_)
+    return np.packbits(bits).tobytes()
+
+
+def _identical(materials: Materials) -> list[list[str]]:
+    groups = defaultdict(list)
+    for id_, adapter in materials.adapters.items():
+        groups[adapter.tensor_digest].append(id_)
+    return sorted(sorted(group) for group in groups.values() if len(group) > 1)
+
+
+def _publish(
+    home: Home,
+    composition: str,
+    lock: Lock,
+    result: Attribution,
+    authors: Mapping[str, str],
+    clock: Clock,
+) -> Attributed:
+    from attribution.record import Subject as RecordSubject
+    from attribution.record import build_record, encode
+    from compose.methods import find_method
+
+    table = result.table.encode()
+    table_cid = store_document(table, home.store)
+    semantics = find_method(lock.method.name, version=lock.method.version).semantics
+    subject = RecordSubject(composition, authors, semantics, table_cid)
+    record = build_record(result.table, result.analysis, subject)
+    data = encode(record)
+    record_cid = store_document(data, home.store)
+    predicate = {
+        "author": home.author,
+        "created": clock(),
+        "composition": composition,
+        "record": str(record_cid),
+        "table": str(table_cid),
+        "root": record["table"]["root"],
+        "game": record["game"]["value"],
+        "estimator": record["estimator"]["name"],
+        "values": [_headline(value) for value in record["values"]],
+        "efficiency_gap": record["efficiency_gap"],
+    }
+    files = (("record.json", data), ("table.jsonl", table))
+    subjects = tuple(Subject(name, hashlib.sha256(body).hexdigest()) for name, body in files)
+    entry = Entry.sign(Statement("attribution", subjects, predicate), home.keys().author)
+    with home.writing() as log:
+        log.append([entry])
+    counts = result.counts
+    return Attributed(
+        id=entry.id,
+        composition=composition,
+        game=f"{record['game']['value']}, coalitions {semantics}",
+        estimator=record["estimator"],
+        values=record["values"],
+        efficiency_gap=record["efficiency_gap"],
+        checks=record["checks"],
+        coalitions={
+            "evaluated": counts.evaluated,
+            "cached": counts.cached,
+            "total": counts.total,
+        },
+        record=str(record_cid),
+        table=str(table_cid),
+    )
+
+
+def _headline(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value[name] for name in ("contribution", "value", "share") if value[name]}

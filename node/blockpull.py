@@ -1,0 +1,106 @@
+"""Reading the blocks behind published CIDs from a peer, each verified before it is stored.
+
+Blocks that are here already are not read again, so an interrupted pull continues where it stopped.
+What a peer does not have is reported as missing; that is no error. A block with other bytes than
+its CID names is the peer's error. A DAG that hashes correctly and is still unacceptable is its
+publisher's, and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ledger.cid import RAW, Cid
+from ledger.errors import (
+    EvidenceError,
+    IncompleteError,
+    MalformedError,
+    NotFoundError,
+    PnodeError,
+    UnavailableError,
+)
+from ledger.unixfs import MAX_BLOCK_BYTES, checked_block
+from node.budget import SyncLimits
+from node.published import dag_cids
+from node.source import Source
+from node.store import LocalStore
+
+Report = Callable[[str, int, int], None]
+"""Called with a step, how much of it is done and how much there is."""
+
+
+def silent(_step: str, _done: int, _total: int) -> None:
+    """Report progress to nobody."""
+
+
+@dataclass(slots=True)
+class BlockReport:
+    """What came of a pull: blocks stored, CIDs not to be had, artifacts refused, errors."""
+
+    stored: int = 0
+    missing: list[Cid] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    errors: list[PnodeError] = field(default_factory=list)
+
+
+class BlockPull:
+    """Completes artifacts in a local store from one peer."""
+
+    def __init__(self, source: Source, store: LocalStore, limits: SyncLimits) -> None:
+        self.report = BlockReport()
+        self._source = source
+        self._store = store
+        self._limits = limits
+
+    def pull(self, roots: Sequence[Cid], progress: Report = silent) -> None:
+        """Complete the DAGs below some roots and pin those that are complete."""
+        try:
+            for done, root in enumerate(roots):
+                progress("artifacts and documents", done, len(roots))
+                self._pull_root(root)
+        except (UnavailableError, IncompleteError) as error:
+            self.report.errors.append(error)
+
+    def _pull_root(self, root: Cid) -> None:
+        before = len(self.report.missing)
+        try:
+            for cid in dag_cids(root, self._node, self._limits.blocks):
+                if cid.codec == RAW and not self._store.has(cid):
+                    self._fetch(cid)
+        except MalformedError as error:
+            self.report.refused.append(f"artifact {root}: {error.message}")
+            return
+        if len(self.report.missing) == before:
+            self._store.pin(root)
+
+    def _node(self, cid: Cid) -> bytes | None:
+        if not self._store.has(cid):
+            return self._fetch(cid)
+        try:
+            return checked_block(cid, self._store.get_block)
+        except EvidenceError as error:
+            hint = "delete the damaged block file, then sync again"
+            self._fail(cid, type(error)(f"local store: {error.message}", hint=hint))
+            return None
+
+    def _fetch(self, cid: Cid) -> bytes | None:
+        try:
+            block = checked_block(cid, self._read)
+        except NotFoundError:
+            self.report.missing.append(cid)
+            return None
+        except EvidenceError as error:
+            text = f"{self._source.address}: {error.message}"
+            self._fail(cid, type(error)(text, hint=error.hint))
+            return None
+        self._store.put_block(cid, block)
+        self.report.stored += 1
+        return block
+
+    def _fail(self, cid: Cid, error: PnodeError) -> None:
+        self.report.missing.append(cid)
+        self.report.errors.append(error)
+
+    def _read(self, cid: Cid) -> bytes:
+        return self._source.read(f"/ipfs/{cid}", max_bytes=MAX_BLOCK_BYTES)

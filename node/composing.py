@@ -1,0 +1,292 @@
+"""Composing: a recipe becomes a lock, a system, outcomes, and two signed statements."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ledger.cid import Cid
+from ledger.database import storage_errors
+from ledger.entry import Entry
+from ledger.errors import NotFoundError, UsageError
+from ledger.statement import Statement, Subject
+from ledger.view import LedgerView
+from node.artifacts import store_document
+from node.bases import KnownBase, add_base, find_base
+from node.home import Home
+from node.materials import Materials, cached_materials
+from node.publish import Clock, utc_now
+from node.reading import load_view
+
+if TYPE_CHECKING:
+    from compose.lock import Lock
+    from compose.outcomes import Outcome
+    from compose.recipe import Recipe
+    from compose.resolve import Candidate
+    from compose.system import System
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a step, how much of it is done and how much there is."""
+
+_MAX_RECIPE_BYTES = 1 << 20
+_SOFTWARE = ("numpy", "pnode", "tokenizers", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A recorded composition; the ids are None after a dry run."""
+
+    id: str | None
+    evaluation: str | None
+    lock: str
+    system_digest: str | None
+    members: list[str]
+    exactness: str
+    scores: dict[str, dict[str, Any]]
+    files: list[str]
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """Report progress to nobody."""
+    del step, done, total
+
+
+def compose(
+    home: Home,
+    recipe_path: Path,
+    *,
+    output: Path | None = None,
+    dry_run: bool = False,
+    offline: bool = False,
+    progress: Progress = silent,
+    clock: Clock = utc_now,
+) -> Composed:
+    """Resolve, assemble, evaluate and record what a recipe says.
+
+    Args:
+        recipe_path: the recipe, in TOML.
+        output: folder for the composed system; merge methods write a PEFT adapter there.
+        dry_run: stop after the lock.
+
+    Raises:
+        UsageError: for a recipe that makes no sense.
+        PolicyError: for a member that must not be used.
+    """
+    recipe = _read_recipe(recipe_path)
+    _check_output(output, recipe)
+    lock = lock_recipe(home, recipe, offline=offline)
+    members = [member.id for member in lock.members]
+    if dry_run:
+        return Composed(None, None, str(lock.cid()), None, members, lock.exactness, {}, [])
+    materials = cached_materials(home, lock)
+    system, outcomes = _run(lock, materials, progress)
+    files = _export(lock, materials, output) if output is not None else []
+    composed = _record(home, lock, system, outcomes, clock)
+    names = [suite.name for suite in materials.suites]
+    for score, name in zip(composed.scores.values(), names, strict=True):
+        score["name"] = name
+    return replace(composed, files=files)
+
+
+def lock_recipe(home: Home, recipe: Recipe, *, offline: bool = False) -> Lock:
+    """Resolve a recipe against the ledger in force."""
+    from compose.lock import FrontierEntry, LockedBase
+    from compose.methods import find_method
+    from compose.resolve import resolve
+
+    method = find_method(recipe.method)
+    known = _find_or_add_base(home, recipe.base, offline=offline)
+    with home.reading() as database:
+        ledger = load_view(database)
+    return resolve(
+        recipe,
+        _candidates(ledger),
+        base=LockedBase(known.name, known.digest, Cid.parse(known.cid)),
+        frontier=[
+            FrontierEntry(point.origin, point.size, point.root)
+            for point in ledger.frontier.checkpoints
+        ],
+        software=software(),
+        method_version=method.version,
+        parameters=method.validate(recipe.parameters),
+    )
+
+
+def software() -> dict[str, str]:
+    """Return the versions of everything that computes outcomes."""
+    versions = {}
+    for name in _SOFTWARE:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "missing"
+    return versions
+
+
+def _read_recipe(path: Path) -> Recipe:
+    from compose.recipe import parse_recipe
+
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such recipe", hint="check the path")
+    with storage_errors(path):
+        data = path.read_bytes()[: _MAX_RECIPE_BYTES + 1]
+    return parse_recipe(data, what=str(path))
+
+
+def _check_output(output: Path | None, recipe: Recipe) -> None:
+    from compose.errors import MethodError
+    from compose.methods import find_method
+
+    if output is None:
+        return
+    if output.exists():
+        raise UsageError(f"{output}: exists already", hint="give a new folder to -o")
+    if find_method(recipe.method).level != "weight":
+        raise MethodError(
+            f"{recipe.method} needs its members at inference, so there is no adapter to write",
+            hint="leave out -o, or use a merge method",
+        )
+
+
+def _find_or_add_base(home: Home, text: str, *, offline: bool) -> KnownBase:
+    try:
+        return find_base(home, text)
+    except NotFoundError:
+        if Path(text).is_dir() or "/" in text:
+            return add_base(home, text, None, offline=offline)
+        raise
+
+
+def _candidates(ledger: LedgerView) -> list[Candidate]:
+    from compose.resolve import Candidate
+
+    return [
+        Candidate(
+            id=offered.id,
+            cid=Cid.parse(offered.cid),
+            type=offered.type,
+            author=offered.author,
+            license=offered.license,
+            status=offered.status,
+            base=offered.base,
+        )
+        for offered in ledger.contributions.values()
+    ]
+
+
+def _run(
+    lock: Lock, materials: Materials, progress: Progress
+) -> tuple[System, dict[str, tuple[Outcome, ...]]]:
+    from compose.evaluation import evaluate
+    from compose.system import assemble
+
+    progress("assemble", 0, 1)
+    system = assemble(lock, materials.base, materials.adapters, materials.dev)
+    outcomes = {}
+    for number, (locked, suite) in enumerate(zip(lock.suites, materials.suites, strict=True)):
+        progress("evaluate", number, len(lock.suites))
+        outcomes[locked.id] = evaluate(system, suite)
+    progress("evaluate", len(lock.suites), len(lock.suites))
+    return system, outcomes
+
+
+def _export(lock: Lock, materials: Materials, output: Path) -> list[str]:
+    from compose.export import export_adapter
+    from compose.methods import find_method
+    from compose.system import open_context
+
+    method = find_method(lock.method.name, version=lock.method.version)
+    context = open_context(lock, materials.base, materials.adapters, materials.dev)
+    export_adapter(method, context, output)
+    return sorted(str(path) for path in output.iterdir())
+
+
+def _record(
+    home: Home,
+    lock: Lock,
+    system: System,
+    outcomes: Mapping[str, tuple[Outcome, ...]],
+    clock: Clock,
+) -> Composed:
+    from compose.outcomes import encode_outcomes
+
+    lock_bytes = lock.encode()
+    lock_cid = store_document(lock_bytes, home.store)
+    documents = {suite: encode_outcomes(suite, results) for suite, results in outcomes.items()}
+    scores = [
+        _score(suite, outcomes[suite], store_document(document, home.store))
+        for suite, document in documents.items()
+    ]
+    keys = home.keys()
+    created = clock()
+    composition = Entry.sign(
+        Statement(
+            "composition",
+            (Subject("lock.json", hashlib.sha256(lock_bytes).hexdigest()),),
+            {
+                "author": home.author,
+                "created": created,
+                "lock": str(lock_cid),
+                "system_digest": system.digest(),
+                "method": lock.method.name,
+                "base": {
+                    "name": lock.base.name,
+                    "digest": lock.base.digest,
+                    "cid": str(lock.base.cid),
+                },
+                "members": [member.id for member in lock.members],
+                "suites": [suite.id for suite in lock.suites],
+                "exactness": lock.exactness,
+            },
+        ),
+        keys.author,
+    )
+    evaluation = Entry.sign(
+        Statement(
+            "evaluation",
+            tuple(
+                Subject(f"{suite}.jsonl", hashlib.sha256(document).hexdigest())
+                for suite, document in documents.items()
+            ),
+            {
+                "author": home.author,
+                "created": created,
+                "composition": composition.id,
+                "scores": scores,
+                "exactness": lock.exactness,
+                "software": dict(lock.software),
+            },
+        ),
+        keys.author,
+    )
+    with home.writing() as log:
+        log.append([composition, evaluation])
+    return Composed(
+        id=composition.id,
+        evaluation=evaluation.id,
+        lock=str(lock_cid),
+        system_digest=system.digest(),
+        members=[member.id for member in lock.members],
+        exactness=lock.exactness,
+        scores={
+            score["suite"]: {"correct": score["correct"], "total": score["total"]}
+            for score in scores
+        },
+        files=[],
+    )
+
+
+def _score(suite: str, outcomes: tuple[Outcome, ...], document: Cid) -> dict[str, Any]:
+    from compose.outcomes import outcomes_root
+
+    return {
+        "suite": suite,
+        "correct": sum(outcome.correct for outcome in outcomes),
+        "total": len(outcomes),
+        "root": outcomes_root(outcomes).hex(),
+        "outcomes": str(document),
+    }

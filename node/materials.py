@@ -1,0 +1,95 @@
+"""What a lock refers to, fetched from blocks and inspected: base, adapters, suites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from ledger.cid import Cid
+from ledger.errors import DigestError, IncompleteError
+from node.artifacts import extract, read_document
+from node.bases import bases, open_known
+from node.home import Home
+
+if TYPE_CHECKING:
+    from compose.adapter import Adapter
+    from compose.base import BaseModel
+    from compose.lock import Lock
+    from compose.suite import Suite
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """Everything needed to assemble and evaluate a lock; suites are in the lock's order."""
+
+    base: BaseModel
+    adapters: Mapping[str, Adapter]
+    suites: tuple[Suite, ...]
+    dev: Suite | None
+
+
+def cached_materials(home: Home, lock: Lock) -> Materials:
+    """Load from the extraction cache, filling it where needed."""
+    return _load(home, lock, home.cache / "artifacts")
+
+
+@contextmanager
+def fresh_materials(home: Home, lock: Lock) -> Iterator[Materials]:
+    """Load from verified blocks into a temporary folder; a replay trusts no cache."""
+    with TemporaryDirectory(prefix="pnode-replay-") as folder:
+        yield _load(home, lock, Path(folder))
+
+
+def read_lock(home: Home, cid: str) -> Lock:
+    """Return the lock behind a CID.
+
+    Raises:
+        IncompleteError: if its block is missing.
+        MalformedError: if it is not a lock.
+    """
+    from compose.lock import Lock
+
+    data = read_document(Cid.parse(cid), home.store, what="lock")
+    return Lock.parse(data, what=f"lock {cid}")
+
+
+def _load(home: Home, lock: Lock, folder: Path) -> Materials:
+    from compose.adapter import inspect_adapter
+    from compose.suite import open_suite
+
+    base = _base(home, lock, folder)
+    adapters = {
+        member.id: inspect_adapter(_extracted(home, member.cid, folder), base)
+        for member in lock.members
+    }
+    suites = tuple(open_suite(_extracted(home, suite.cid, folder)) for suite in lock.suites)
+    dev = None if lock.dev is None else open_suite(_extracted(home, lock.dev.cid, folder))
+    return Materials(base, adapters, suites, dev)
+
+
+def _base(home: Home, lock: Lock, folder: Path) -> BaseModel:
+    from compose.base import open_base
+
+    if home.store.has(lock.base.cid):
+        base = open_base(_extracted(home, lock.base.cid, folder), name=lock.base.name)
+        if base.digest != lock.base.digest:
+            raise DigestError(f"base {lock.base.cid} does not have the digest the lock pins")
+        return base
+    for known in bases(home):
+        if known.digest == lock.base.digest:
+            return open_known(home, known)
+    raise IncompleteError(
+        f"the base model '{lock.base.name}' ({lock.base.digest[:12]}...) is not here",
+        hint="add it with 'pnode base add DIR', or sync with a peer that has its blocks",
+    )
+
+
+def _extracted(home: Home, cid: Cid, folder: Path) -> Path:
+    target = folder / str(cid)
+    if not target.is_dir():
+        extract(cid, home.store, target)
+    return target

@@ -1,0 +1,215 @@
+"""Replaying: rebuild what an entry claims from verified bytes, in a new process, and compare.
+
+The new process starts from nothing: it extracts base, adapters and suites from blocks into a
+temporary folder, assembles, answers, and returns outcomes. No cache is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import secrets
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+from ledger.entry import Entry
+from ledger.errors import IncompleteError, UsageError
+from ledger.log import resolve_id
+from ledger.statement import Statement, Subject
+from ledger.view import LedgerView
+from node.claims import claimed_lock, claimed_outcomes
+from node.composing import software
+from node.home import Home
+from node.materials import fresh_materials
+from node.publish import Clock, utc_now
+from node.reading import load_view
+
+if TYPE_CHECKING:
+    from compose.lock import Lock
+    from compose.outcomes import Outcomes
+
+VerdictName = Literal["reproduced", "mismatch", "inconclusive"]
+_EXIT_CODES = {"reproduced": 0, "mismatch": 3, "inconclusive": 9}
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The verdict on one entry; `probability` is that of finding 1 % false items."""
+
+    id: str
+    verdict: VerdictName
+    checked: int
+    total: int
+    mismatches: list[str]
+    system_digest: str
+    exactness: str
+    probability: str
+    exit_code: int
+    attested: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What the new process found: the system digest and the outcomes by suite."""
+
+    system_digest: str
+    outcomes: dict[str, Outcomes]
+
+
+def replay(
+    home: Home,
+    prefix: str,
+    *,
+    sample: int | None = None,
+    attest: bool = False,
+    clock: Clock = utc_now,
+) -> Replayed:
+    """Replay a composition or an evaluation.
+
+    Args:
+        sample: how many items to answer again; all by default.
+        attest: record the verdict as a signed verification.
+
+    Raises:
+        UsageError: if the entry is of another kind.
+        EvidenceError: if the claim contradicts itself before anything is run.
+        IncompleteError: if bytes are missing.
+    """
+    composition, evaluations = _claims(home, prefix)
+    lock = claimed_lock(composition, home.store)
+    claimed: dict[str, Outcomes] = {}
+    for evaluation in evaluations:
+        claimed |= claimed_outcomes(evaluation, home.store)
+    rebuilt = _in_new_process(home, lock, _choose(composition, claimed, lock, sample))
+    result = _compare(composition, lock, claimed, rebuilt)
+    if attest:
+        result = replace(result, attested=_attest(home, result, composition, clock))
+    return result
+
+
+def _claims(home: Home, prefix: str) -> tuple[Entry, list[Entry]]:
+    with home.reading() as database:
+        id_ = resolve_id(database, prefix)
+        ledger = load_view(database)
+    entry = _entry(ledger, id_)
+    if entry.kind == "composition":
+        found = ledger.about("evaluation", "composition", id_)
+        return entry, [item.entry for item in found if item.entry.author == entry.author]
+    if entry.kind == "evaluation":
+        return _entry(ledger, entry.statement.predicate["composition"]), [entry]
+    raise UsageError(
+        f"{id_} is a {entry.kind}; only compositions and evaluations are replayed",
+        hint="the values of an attribution are recomputed by 'pnode audit'",
+    )
+
+
+def _entry(ledger: LedgerView, id_: str) -> Entry:
+    placed = ledger.entries.get(id_)
+    if placed is None:
+        raise IncompleteError(f"{id_} is not in the ledger at the current frontier")
+    return placed.entry
+
+
+def _choose(
+    composition: Entry, claimed: dict[str, Outcomes], lock: Lock, count: int | None
+) -> dict[str, list[int]]:
+    """Return the item numbers to answer again, by suite."""
+    from compose.replay import sample
+
+    suites = [suite.id for suite in lock.suites if suite.id in claimed]
+    sizes = [len(claimed[suite].outcomes) for suite in suites]
+    if count is None:
+        chosen: Sequence[Sequence[int]] = [range(size) for size in sizes]
+    else:
+        # Fresh randomness: nobody who made the claim can have known it.
+        seed = hashlib.sha256(f"{composition.id} {secrets.token_hex(16)}".encode()).digest()
+        chosen = sample(seed, sizes, count)
+    return {suite: list(items) for suite, items in zip(suites, chosen, strict=True)}
+
+
+def _in_new_process(home: Home, lock: Lock, chosen: dict[str, list[int]]) -> Rebuilt:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        return pool.submit(rebuild, home, lock.encode(), chosen).result()
+
+
+def rebuild(home: Home, lock_bytes: bytes, chosen: dict[str, list[int]]) -> Rebuilt:
+    """Assemble a lock from fresh bytes and answer the chosen items; runs in the new process."""
+    from compose.evaluation import evaluate
+    from compose.lock import Lock
+    from compose.outcomes import Outcomes
+    from compose.system import assemble
+
+    lock = Lock.parse(lock_bytes)
+    with fresh_materials(home, lock) as materials:
+        system = assemble(lock, materials.base, materials.adapters, materials.dev)
+        outcomes = {}
+        for locked, suite in zip(lock.suites, materials.suites, strict=True):
+            if chosen.get(locked.id):
+                items = tuple(suite.items[number] for number in chosen[locked.id])
+                answered = evaluate(system, replace(suite, items=items))
+                outcomes[locked.id] = Outcomes(locked.id, answered)
+        return Rebuilt(system.digest(), outcomes)
+
+
+def _compare(
+    composition: Entry, lock: Lock, claimed: dict[str, Outcomes], rebuilt: Rebuilt
+) -> Replayed:
+    from compose.replay import combine, compare, detection_probability
+
+    total = sum(len(outcomes.outcomes) for outcomes in claimed.values())
+    verdict = combine(
+        [compare(claimed[suite], outcomes) for suite, outcomes in rebuilt.outcomes.items()]
+    )
+    mismatches = [mismatch.describe() for mismatch in verdict.mismatches]
+    state: VerdictName = verdict.state
+    claimed_digest = composition.statement.predicate["system_digest"]
+    if rebuilt.system_digest != claimed_digest:
+        mismatches.insert(0, f"system digest: claimed {claimed_digest}, {rebuilt.system_digest}")
+        state = "mismatch"
+    if state == "mismatch" and _stack(software()) != _stack(lock.software):
+        # Outcomes of class `pinned` are only promised on the software the lock names.
+        state = "inconclusive"
+        mismatches.append(f"here: {_stack(software())}; in the lock: {_stack(lock.software)}")
+    false = -(-total // 100)
+    probability = detection_probability(total, false, verdict.checked) if total else Fraction(0)
+    return Replayed(
+        id=composition.id,
+        verdict=state,
+        checked=verdict.checked,
+        total=total,
+        mismatches=mismatches,
+        system_digest=rebuilt.system_digest,
+        exactness=lock.exactness,
+        probability=f"{float(probability):.4f}",
+        exit_code=_EXIT_CODES[state],
+    )
+
+
+def _stack(versions: Mapping[str, str]) -> str:
+    """Return the part of the software versions that decides about numbers."""
+    named = {name: versions.get(name, "missing").partition("+")[0] for name in ("numpy", "torch")}
+    return ", ".join(f"{name} {version}" for name, version in named.items())
+
+
+def _attest(home: Home, result: Replayed, target: Entry, clock: Clock) -> str:
+    predicate = {
+        "author": home.author,
+        "created": clock(),
+        "target": result.id,
+        "verdict": result.verdict,
+        "checked": result.checked,
+        "mismatches": len(result.mismatches),
+        "exactness": result.exactness,
+        "software": software(),
+        "system_digest": result.system_digest,
+    }
+    subject = Subject(target.id, hashlib.sha256(target.body).hexdigest())
+    statement = Statement("verification", (subject,), predicate)
+    entry = Entry.sign(statement, home.keys().author)
+    with home.writing() as log:
+        log.append([entry])
+    return entry.id

@@ -1,0 +1,207 @@
+"""Serving a home over HTTP: the static tree, the trustless gateway and a page for people.
+
+Everything is a GET of public, verifiable bytes. The home is opened read-only for each request, so
+another process may write to it meanwhile. Errors are plain text and say nothing about this
+machine. Cosigning by POST is not part of this server; such a request is answered with 405.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ledger.errors import NotFoundError, PnodeError, UnavailableError, UsageError
+from node.gateway import IMMUTABLE, NotAcceptableError, answer
+from node.home import Home
+from node.pages import home_page, home_record
+from node.published import Published
+from node.tree import resolve
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 7677
+
+_BRIEF = "public, max-age=5"
+_SAFETY = (
+    (b"x-content-type-options", b"nosniff"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    ),
+    (b"referrer-policy", b"no-referrer"),
+)
+_log = logging.getLogger(__name__)
+
+
+class SafetyHeaders:
+    """Adds to every answer what keeps a browser from running or guessing anything."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_SAFETY]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class Site:
+    """The endpoints of one home; each opens the ledger for itself."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._published = Published()
+
+    def page(self, _request: Request) -> Response:
+        """Answer `/`."""
+        from starlette.responses import HTMLResponse
+
+        with self._home.reading() as database:
+            page = home_page(home_record(self._home, database))
+        return HTMLResponse(page, headers={"Cache-Control": _BRIEF})
+
+    def page_json(self, _request: Request) -> Response:
+        """Answer `/index.json`."""
+        from starlette.responses import JSONResponse
+
+        with self._home.reading() as database:
+            record = home_record(self._home, database)
+        return JSONResponse(record, headers={"Cache-Control": _BRIEF})
+
+    def block(self, request: Request) -> Response:
+        """Answer `/ipfs/<cid>`."""
+        from starlette.responses import PlainTextResponse
+
+        try:
+            with self._home.reading() as database:
+                return answer(request, database, self._home.store, self._published)
+        except NotFoundError:
+            if "only-if-cached" in request.headers.get("cache-control", ""):
+                return PlainTextResponse("not cached here\n", status_code=412)
+            raise
+
+    def file(self, request: Request) -> Response:
+        """Answer every other path of the static tree."""
+        from starlette.responses import Response
+
+        with self._home.reading() as database:
+            found = resolve(database, self._home.store, request.scope["path"])
+        caching = IMMUTABLE if found.immutable else _BRIEF
+        headers = {"Cache-Control": caching, "Content-Type": found.content_type}
+        return Response(found.body, headers=headers)
+
+
+def create_app(home: Home) -> Starlette:
+    """Return the ASGI application of a home."""
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.routing import Route
+
+    site = Site(home)
+    return Starlette(
+        routes=[
+            Route("/", site.page),
+            Route("/index.json", site.page_json),
+            Route("/ipfs/{cid}", site.block),
+            Route("/{path:path}", site.file),
+        ],
+        exception_handlers={PnodeError: _error_response},
+        middleware=[Middleware(SafetyHeaders)],
+    )
+
+
+def create_server(
+    home: Home, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT
+) -> tuple[uvicorn.Server, socket.socket]:
+    """Return a server and the socket it is bound to; run it with `server.run([socket])`.
+
+    Raises:
+        UnavailableError: if the address cannot be bound.
+    """
+    import uvicorn
+
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        bound = socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnavailableError(
+            f"cannot listen on {host} port {port}: {reason}", hint="choose another --port"
+        ) from None
+    config = uvicorn.Config(
+        create_app(home),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        limit_concurrency=64,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=5,
+    )
+    return uvicorn.Server(config), bound
+
+
+def serve(
+    home: Home,
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    *,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve a home until it is interrupted, then finish the requests in progress.
+
+    Args:
+        home: the home to serve.
+        host: the address to listen on; the default is not reachable from other machines.
+        port: 0 takes a free one.
+        ready: called with the URL once connections are accepted.
+
+    Raises:
+        UnavailableError: if the address cannot be bound.
+    """
+    server, bound = create_server(home, host, port)
+    with bound:
+        if ready is not None:
+            name = f"[{host}]" if ":" in host else host
+            ready(f"http://{name}:{bound.getsockname()[1]}")
+        try:
+            server.run([bound])
+        except KeyboardInterrupt:
+            return
+
+
+def http_status(error: PnodeError) -> int:
+    """Return the HTTP status an error is answered with."""
+    if isinstance(error, NotAcceptableError):
+        return 406
+    if isinstance(error, UsageError):
+        return 400
+    return 404 if isinstance(error, NotFoundError) else 500
+
+
+def _error_response(request: Request, error: Exception) -> Response:
+    from starlette.responses import PlainTextResponse
+
+    assert isinstance(error, PnodeError)
+    status = http_status(error)
+    text = error.message
+    if status == 404:
+        text = "nothing is published under this path"
+    elif status == 500:
+        _log.error("%s: %s", request.scope["path"], error.message)
+        text = "this home cannot answer: run 'pnode audit' there"
+    headers = {"Cache-Control": "no-store"}
+    return PlainTextResponse(text + "\n", status_code=status, headers=headers)

@@ -1,0 +1,230 @@
+"""Verifying single things, offline: entries by id, and proof or checkpoint files by themselves.
+
+This path imports neither torch nor sqlite-utils, so that checking one proof takes a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ledger.checkpoint import Checkpoint, log_key, open_checkpoint
+from ledger.database import storage_errors
+from ledger.encoding import canonical_json, decode_base64, encode_base64, parse_canonical_json
+from ledger.entry import Entry
+from ledger.errors import (
+    EquivocationError,
+    IncompleteError,
+    MalformedError,
+    NotFoundError,
+    PnodeError,
+)
+from ledger.log import Log, find_log, places, resolve_id
+from ledger.merkle import leaf_hash
+from ledger.note import Note, NoteKey
+from ledger.statement import artifact_cids
+from ledger.tlogproof import MAGIC, TlogProof
+from node.artifactcheck import check_blocks, check_contribution
+from node.home import Home
+
+_MAX_FILE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was checked about one target; `exit_code` is 0 if it holds."""
+
+    name: str
+    ok: bool
+    detail: str
+    target: str
+    exit_code: int = 0
+
+    @classmethod
+    def passed(cls, name: str, target: str, detail: str) -> Check:
+        """Return a check that holds."""
+        return cls(name, ok=True, detail=detail, target=target)
+
+    @classmethod
+    def failed(cls, name: str, target: str, error: PnodeError) -> Check:
+        """Return a check that does not hold, for the reason the error gives."""
+        return cls(name, ok=False, detail=error.message, target=target, exit_code=error.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """All checks of all targets."""
+
+    ok: bool
+    checks: list[Check]
+    exit_code: int
+
+
+def verify(home: Home | None, targets: list[str]) -> Verified:
+    """Verify ids and files.
+
+    Args:
+        home: the home to look ids up in; None if there is none, for files that stand alone.
+        targets: ids (or unique prefixes), envelope, tlog-proof or checkpoint files.
+
+    Raises:
+        NotFoundError, UsageError: for a target that is neither an id here nor a file.
+    """
+    checks: list[Check] = []
+    for target in targets:
+        path = Path(target)
+        checks += _verify_file(home, path) if path.is_file() else _verify_id(home, target)
+    gravest = max((check.exit_code for check in checks), key=_gravity, default=0)
+    return Verified(all(check.ok for check in checks), checks, gravest)
+
+
+def self_contained(proof: TlogProof, body: bytes, key: NoteKey) -> TlogProof:
+    """Return the proof with the entry and the log key in its `extra` line.
+
+    They are unauthenticated there and need not be more: the entry must hash to the proven leaf
+    and the key to the origin that the checkpoint names.
+    """
+    extra = canonical_json({"entry": encode_base64(body), "log_key": str(key)})
+    return TlogProof(proof.index, proof.path, proof.note, extra)
+
+
+def _gravity(code: int) -> int:
+    order = (0, 9, 3, 8)
+    return order.index(code) if code in order else 1
+
+
+def _verify_id(home: Home | None, prefix: str) -> Iterator[Check]:
+    if home is None:
+        raise NotFoundError(f"{prefix}: no such file, and no home to look up an id in")
+    with home.reading() as database:
+        id_ = resolve_id(database, prefix)
+        origin, index, body = places(database, id_)[0]
+        entry = yield from _signature(id_, body)
+        log = Log(database, origin)
+        yield _check("inclusion", id_, lambda: _included(log, index, body))
+    if entry is not None:
+        yield from _artifacts(home, entry)
+
+
+def _signature(target: str, body: bytes) -> Generator[Check, None, Entry | None]:
+    try:
+        entry = Entry.parse(body)
+    except PnodeError as error:
+        yield Check.failed("signature", target, error)
+        return None
+    yield Check.passed("signature", target, f"{entry.kind} by {entry.author}")
+    return entry
+
+
+def _included(log: Log, index: int, body: bytes) -> str:
+    proof = self_contained(log.prove(index), body, log.key)
+    checkpoint = proof.verify(leaf_hash(body), log.key)
+    return f"index {index} of size {checkpoint.size} in {log.origin}"
+
+
+def _artifacts(home: Home, entry: Entry) -> Iterator[Check]:
+    findings = list(check_blocks(entry, home.store))
+    if not findings and entry.kind == "contribution":
+        findings = list(check_contribution(entry, home.store))
+    for finding in findings:
+        code = 9 if finding.severity == "incomplete" else 3
+        yield Check("artifact", ok=False, detail=finding.message, target=entry.id, exit_code=code)
+    cids = artifact_cids(entry.statement)
+    if cids and not findings:
+        yield Check.passed("artifact", entry.id, ", ".join(cids))
+
+
+def _verify_file(home: Home | None, path: Path) -> Iterator[Check]:
+    with storage_errors(path):
+        data = path.read_bytes()[: _MAX_FILE_BYTES + 1]
+    if len(data) > _MAX_FILE_BYTES:
+        raise MalformedError(f"{path}: too large for an envelope, a proof or a checkpoint")
+    if data.startswith(MAGIC.encode("ascii")):
+        yield from _verify_proof(home, path, data)
+    elif data.startswith(b"{"):
+        yield from _verify_envelope(home, path, data)
+    else:
+        yield _check("checkpoint", str(path), lambda: _checkpoint(home, data))
+
+
+def _verify_envelope(home: Home | None, path: Path, data: bytes) -> Iterator[Check]:
+    entry = yield from _signature(str(path), data.removesuffix(b"\n"))
+    if entry is None or home is None:
+        return
+    with home.reading() as database:
+        held = places(database, entry.id)
+        for origin, index, body in held[:1]:
+            log = Log(database, origin)
+            yield _check("inclusion", str(path), partial(_included, log, index, body))
+
+
+def _verify_proof(home: Home | None, path: Path, data: bytes) -> Iterator[Check]:
+    target = str(path)
+    try:
+        proof = TlogProof.parse(data)
+        body, key = _carried(proof) or _looked_up(home, proof)
+    except PnodeError as error:
+        yield Check.failed("proof", target, error)
+        return
+    yield from _signature(target, body)
+    yield _check("inclusion", target, lambda: _proven(proof, body, key))
+
+
+def _proven(proof: TlogProof, body: bytes, key: NoteKey) -> str:
+    checkpoint = proof.verify(leaf_hash(body), key)
+    return f"index {proof.index} of size {checkpoint.size} in {checkpoint.origin}"
+
+
+def _carried(proof: TlogProof) -> tuple[bytes, NoteKey] | None:
+    """Return the entry and the log key that a proof of ours carries, the key matched to its log."""
+    if proof.extra is None:
+        return None
+    value = parse_canonical_json(proof.extra, what="extra line of tlog-proof")
+    if not isinstance(value, dict) or set(value) != {"entry", "log_key"}:
+        return None
+    key = NoteKey.parse(str(value["log_key"]))
+    log_key(proof.origin, key.key)
+    return decode_base64(str(value["entry"]), what="entry in tlog-proof"), key
+
+
+def _looked_up(home: Home | None, proof: TlogProof) -> tuple[bytes, NoteKey]:
+    if home is not None:
+        with home.reading() as database:
+            log = find_log(database, proof.origin)
+            bodies = list(log.bodies(proof.index, proof.index + 1)) if log else []
+            if log and bodies:
+                return bodies[0], log.key
+    raise IncompleteError(
+        f"the proof is about entry {proof.index} of {proof.origin}, which is not here",
+        hint="sync that log first, or verify a proof file that carries its entry",
+    )
+
+
+def _checkpoint(home: Home | None, data: bytes) -> str:
+    claimed = Checkpoint.parse(Note.parse(data).text)
+    if home is not None:
+        with home.reading() as database:
+            log = find_log(database, claimed.origin)
+            if log is not None:
+                return _held_checkpoint(log, data)
+    raise IncompleteError(f"the key of {claimed.origin} is not known here")
+
+
+def _held_checkpoint(log: Log, data: bytes) -> str:
+    checkpoint = open_checkpoint(data, log.key)
+    if checkpoint.size > log.size:
+        raise IncompleteError(f"signs {checkpoint.size} entries, only {log.size} are here")
+    if log.root(checkpoint.size) != checkpoint.root:
+        raise EquivocationError(
+            f"{log.origin} signed a tree of {checkpoint.size} entries that is not the one held"
+        )
+    return f"size {checkpoint.size} of {log.origin}"
+
+
+def _check(name: str, target: str, run: Callable[[], str]) -> Check:
+    try:
+        return Check.passed(name, target, run())
+    except PnodeError as error:
+        return Check.failed(name, target, error)

@@ -17,11 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.cid import Cid
-from ledger.database import storage_errors
-from ledger.errors import NotFoundError, UsageError
-from ledger.log import resolve_id
-from node.artifacts import extract, store_directory
+from ledger.errors import UsageError
 from node.home import Home, state_folder
 
 if TYPE_CHECKING:
@@ -29,6 +25,7 @@ if TYPE_CHECKING:
     from node.auditing import Audited
     from node.bases import KnownBase
     from node.composing import Composed, Progress
+    from node.export import ExportReport
     from node.fetching import Fetched
     from node.publish import Clock, Published, Withdrawn
     from node.reading import Listed, LogLine, Shown
@@ -36,3 +33,242 @@ if TYPE_CHECKING:
     from node.reporting import Reported
     from node.sync import SyncReport
     from node.verifying import Verified
+
+
+def _silent(step: str, done: int, total: int) -> None:
+    del step, done, total
+
+
+class Node:
+    """One node: a home and what can be done with it.
+
+    Use `Node.open` or `Node.init`. `progress` is called with (step, done, total) by long work;
+    `clock` gives the time that statements claim.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        offline: bool = False,
+        progress: Progress | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        from node.publish import utc_now
+
+        self.home = home
+        self._offline = offline
+        self._progress = progress or _silent
+        self._clock = clock or utc_now
+
+    @classmethod
+    def init(
+        cls,
+        home: Path,
+        state: Path | None = None,
+        *,
+        name: str = "",
+        seed: bytes | None = None,
+        offline: bool = False,
+        progress: Progress | None = None,
+        clock: Clock | None = None,
+    ) -> Node:
+        """Create a home, or open it if it exists; see `Home.init`."""
+        opened = Home.init(home, state or state_folder(), name=name, seed=seed)
+        return cls(opened, offline=offline, progress=progress, clock=clock)
+
+    @classmethod
+    def open(
+        cls,
+        home: Path,
+        state: Path | None = None,
+        *,
+        offline: bool = False,
+        progress: Progress | None = None,
+        clock: Clock | None = None,
+    ) -> Node:
+        """Open an existing home.
+
+        Raises:
+            IdentityError: if there is none.
+        """
+        opened = Home.open(home, state or state_folder())
+        return cls(opened, offline=offline, progress=progress, clock=clock)
+
+    def publish(
+        self,
+        directory: Path,
+        *,
+        title: str | None = None,
+        license: str | None = None,  # noqa: A002 - the word everybody uses
+        base: str | None = None,
+        terms: str | None = None,
+        supersedes: str | None = None,
+        derived_from: Sequence[str] = (),
+        dry_run: bool = False,
+    ) -> Published:
+        """Publish a PEFT adapter or a task suite; see `node.publish`."""
+        from node.publish import Terms, publish
+
+        said = Terms(title, license, base, terms, supersedes, derived_from)
+        return publish(self.home, directory, said, dry_run=dry_run, clock=self._clock)
+
+    def withdraw(self, id_: str, reason: str) -> Withdrawn:
+        """Stop the future use of one of this node's contributions."""
+        from node.publish import withdraw
+
+        return withdraw(self.home, id_, reason, clock=self._clock)
+
+    def list(
+        self, kind: str | None = None, author: str | None = None, status: str | None = None
+    ) -> Sequence[Listed]:
+        """Return what is in force, in log order; `author` is a did:key or a name."""
+        from node.reading import list_entries
+
+        return list_entries(self.home, kind=kind, author=author, status=status)
+
+    def show(self, id_: str) -> Shown:
+        """Return one entry, its place, and what refers to it."""
+        from node.reading import show_entry
+
+        return show_entry(self.home, id_)
+
+    def fetch(self, id_or_cid: str, directory: Path) -> Fetched:
+        """Write an artifact to a new directory, every block verified."""
+        from node.fetching import fetch
+
+        return fetch(self.home, id_or_cid, directory)
+
+    def log(self, origin: str | None = None, since: int = 0) -> Sequence[LogLine]:
+        """Return the entries of a log in order, by default of this node's own."""
+        from node.reading import read_log
+
+        return read_log(self.home, origin=origin, since=since)
+
+    def checkpoint(self, origin: str | None = None) -> bytes:
+        """Return the largest signed checkpoint of a log."""
+        from node.reading import read_checkpoint
+
+        return read_checkpoint(self.home, origin=origin)
+
+    def prove(self, id_: str) -> bytes:
+        """Return the tlog-proof file of an entry."""
+        from node.reading import prove_entry
+
+        return prove_entry(self.home, id_)
+
+    def verify(self, targets: Sequence[str]) -> Verified:
+        """Verify entries by id, or envelope, proof and checkpoint files."""
+        from node.verifying import verify
+
+        return verify(self.home, targets)
+
+    def audit(self, replay: int = 0, since: Path | None = None) -> Audited:
+        """Run every check on everything held, without changing a byte."""
+        from node.auditing import audit
+
+        return audit(self.home, replay=replay, since=since, progress=self._progress)
+
+    def add_base(self, source: str, name: str | None = None) -> KnownBase:
+        """Register a base model from a directory or the hub."""
+        from node.bases import add_base
+
+        return add_base(self.home, source, name, offline=self._offline)
+
+    def bases(self) -> Sequence[KnownBase]:
+        """Return the registered base models."""
+        from node.bases import bases
+
+        return bases(self.home)
+
+    def compose(
+        self, recipe: Path, output: Path | None = None, *, dry_run: bool = False
+    ) -> Composed:
+        """Lock, assemble, evaluate and record a recipe."""
+        from node.composing import compose
+
+        return compose(
+            self.home,
+            recipe,
+            output=output,
+            dry_run=dry_run,
+            offline=self._offline,
+            progress=self._progress,
+            clock=self._clock,
+        )
+
+    def replay(self, id_: str, sample: int | None = None, *, attest: bool = False) -> Replayed:
+        """Rebuild and re-score what an entry claims, in a new process."""
+        from node.replaying import replay
+
+        return replay(self.home, id_, sample=sample, attest=attest, clock=self._clock)
+
+    def attribute(
+        self,
+        id_: str,
+        estimator: EstimatorName = "auto",
+        budget: int | None = None,
+        confidence: str = "0.95",
+    ) -> Attributed:
+        """Compute and record what each member of a composition is worth."""
+        from node.attributing import attribute
+
+        return attribute(
+            self.home,
+            id_,
+            estimator=estimator,
+            budget=budget,
+            confidence=confidence,
+            progress=self._progress,
+            clock=self._clock,
+        )
+
+    def report(self, id_: str, output: Path) -> Reported:
+        """Write the governance report of an attribution as HTML, JSON and CSV."""
+        from node.reporting import report
+
+        return report(self.home, id_, output)
+
+    def sync(self, peers: Sequence[str] = ()) -> Sequence[SyncReport]:
+        """Pull and verify what peers hold; by default every peer of this home."""
+        from node.peers import list_peers
+        from node.source import open_source
+        from node.sync import sync
+
+        addresses = [*peers] or list_peers(self.home)
+        if not addresses:
+            raise UsageError("no peer to sync with", hint="add one: pnode peer add URL|DIR")
+        return [
+            sync(self.home, open_source(text, offline=self._offline), progress=self._progress)
+            for text in addresses
+        ]
+
+    def add_peer(self, address: str) -> str:
+        """Remember a peer."""
+        from node.peers import add_peer
+
+        return add_peer(self.home, address)
+
+    def peers(self) -> Sequence[str]:
+        """Return the peers of this home."""
+        from node.peers import list_peers
+
+        return list_peers(self.home)
+
+    def remove_peer(self, address: str) -> str:
+        """Forget a peer."""
+        from node.peers import remove_peer
+
+        return remove_peer(self.home, address)
+
+    def export(self, directory: Path) -> ExportReport:
+        """Write the static tree of this home to a directory, such as a USB stick."""
+        from node.export import export
+
+        return export(self.home, directory)
+
+    def serve(self, host: str = "127.0.0.1", port: int = 7677) -> None:
+        """Serve the static tree over HTTP until interrupted."""
+        from node.serve import serve
+
+        serve(self.home, host, port)

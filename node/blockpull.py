@@ -26,7 +26,7 @@ from node.published import dag_cids
 from node.source import Source
 from node.store import LocalStore
 
-Report = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 """Called with a step, how much of it is done and how much there is."""
 
 
@@ -53,7 +53,7 @@ class BlockPull:
         self._store = store
         self._limits = limits
 
-    def pull(self, roots: Sequence[Cid], progress: Report = silent) -> None:
+    def pull(self, roots: Sequence[Cid], progress: Progress = silent) -> None:
         """Complete the DAGs below some roots and pin those that are complete."""
         try:
             for done, root in enumerate(roots):

@@ -28,7 +28,7 @@ from ledger.errors import (
 from ledger.log import Log, find_log
 from ledger.mirror import extend
 from ledger.note import NoteKey
-from node.blockpull import BlockPull, BlockReport, Report, silent
+from node.blockpull import BlockPull, BlockReport, Progress, silent
 from node.budget import Clock, MeteredSource, SyncLimits
 from node.home import Home
 from node.loglist import MAX_LIST_BYTES, ListedLog, parse_logs
@@ -119,7 +119,7 @@ def sync(
     source: Source,
     *,
     limits: SyncLimits | None = None,
-    progress: Report = silent,
+    progress: Progress = silent,
     clock: Clock = time.monotonic,
 ) -> SyncReport:
     """Take over everything new a peer offers, verified, and report on every log.
@@ -226,7 +226,7 @@ def _extend_mirror(home: Home, source: Source, key: NoteKey, limits: SyncLimits)
 
 
 def _sync_blocks(
-    home: Home, source: Source, reports: Sequence[LogReport], limits: SyncLimits, progress: Report
+    home: Home, source: Source, reports: Sequence[LogReport], limits: SyncLimits, progress: Progress
 ) -> BlockReport:
     """Complete what all entries held of these logs name, not only the new ones: so it resumes."""
     with home.reading() as database:

@@ -5,7 +5,7 @@ This path imports neither torch nor sqlite-utils, so that checking one proof tak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,7 +62,7 @@ class Verified:
     exit_code: int
 
 
-def verify(home: Home | None, targets: list[str]) -> Verified:
+def verify(home: Home | None, targets: Sequence[str]) -> Verified:
     """Verify ids and files.
 
     Args:

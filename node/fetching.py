@@ -1,0 +1,67 @@
+"""Fetching: an artifact from blocks to a folder that other tools load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.cid import DAG_PB, Cid
+from ledger.errors import MalformedError, UsageError
+from ledger.log import resolve_id
+from ledger.statement import artifact_cids
+from node.artifacts import extract, read_document, store_directory
+from node.durable import write_atomic
+from node.home import Home
+from node.reading import load_view
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A folder that holds a verified artifact, with a warning if it was withdrawn."""
+
+    cid: str
+    files: list[str]
+    warning: str = ""
+
+
+def fetch(home: Home, text: str, directory: Path) -> Fetched:
+    """Write the artifact of an entry, or of a CID, to a new directory; every block is verified.
+
+    Raises:
+        UsageError: if the directory exists already or the entry has no artifact.
+        IncompleteError: if a block is missing.
+    """
+    if directory.exists():
+        raise UsageError(f"{directory}: exists already", hint="give a new directory to -o")
+    cid, warning = _artifact(home, text)
+    if cid.codec == DAG_PB:
+        extract(cid, home.store, directory)
+    else:
+        data = read_document(cid, home.store, what="document")
+        directory.mkdir(parents=True)
+        write_atomic(directory / str(cid), data)
+    files = [file.path for file in store_directory(directory, None).files]
+    return Fetched(str(cid), files, warning)
+
+
+def _artifact(home: Home, text: str) -> tuple[Cid, str]:
+    cid = _parse(text)
+    if cid is not None and home.store.has(cid):
+        return cid, ""
+    with home.reading() as database:
+        id_ = resolve_id(database, text)
+        ledger = load_view(database)
+    placed = ledger.entries.get(id_)
+    cids = artifact_cids(placed.entry.statement) if placed else ()
+    if not cids:
+        raise UsageError(f"{id_} names no artifact", hint="see 'pnode list' for contributions")
+    offered = ledger.contributions.get(id_)
+    gone = offered is not None and offered.status != "active"
+    return Cid.parse(cids[0]), f"{id_} is {offered.status}" if offered and gone else ""
+
+
+def _parse(text: str) -> Cid | None:
+    try:
+        return Cid.parse(text)
+    except MalformedError:
+        return None

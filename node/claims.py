@@ -6,7 +6,7 @@ claim bad evidence. `audit` turns the errors into findings; `replay` and `report
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ledger.blocks import BlockStore
 from ledger.cid import Cid
@@ -98,7 +98,7 @@ def claimed_outcomes(entry: Entry, store: BlockStore) -> dict[str, Outcomes]:
     return result
 
 
-def claimed_table(entry: Entry, store: BlockStore) -> tuple[dict[str, object], CoalitionTable]:
+def claimed_table(entry: Entry, store: BlockStore) -> tuple[dict[str, Any], CoalitionTable]:
     """Return the record and the coalition table of an attribution, values recomputed.
 
     Raises:

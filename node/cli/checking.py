@@ -1,0 +1,174 @@
+"""Commands that check: `verify`, `audit` and `replay`. A failed check decides the exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from node.cli.arguments import ENTRY_ID, PATH
+from node.cli.failure import HINTS
+from node.cli.options import command
+from node.cli.output import Cell, Fields, Table
+
+if TYPE_CHECKING:
+    from node.api import Verified
+    from node.cli.session import Session
+
+_SEVERITY_STYLE = {"error": "bad", "equivocation": "bad", "incomplete": "warn", "warning": "warn"}
+_SEVERITIES = ("equivocation", "error", "incomplete", "warning")
+_VERDICT_STYLE = {"reproduced": "good", "mismatch": "bad", "inconclusive": "warn"}
+
+
+@command(
+    "verify",
+    "pnode verify bafkreih4a7bq",
+    "pnode verify entry.tlog-proof kept-checkpoint.txt",
+    "pnode verify bafkreih4a7bq --json",
+)
+@click.argument("targets", metavar="ID|FILE...", nargs=-1, required=True)
+def verify_command(session: Session, targets: tuple[str, ...]) -> None:
+    """Check entries, proofs, checkpoints and artifacts offline.
+
+    FILE is an envelope, a tlog-proof, a checkpoint or an equivocation file; one that carries all it
+    needs is checked without a home. Never opens a network connection.
+    """
+    verified = _verify(session, list(targets))
+    several = len(targets) > 1
+    rows = [
+        [
+            Cell("ok", "good") if check.ok else Cell("BAD", "bad"),
+            check.name,
+            *([Cell(check.target, id=True)] if several else []),
+            check.detail,
+        ]
+        for check in verified.checks
+    ]
+    header = ["", "CHECK", *(["OF"] if several else []), "DETAIL"]
+    session.output.result("verify", verified, Table(header, rows), ids=_verified_ids(verified))
+    failed = next((c for c in verified.checks if c.exit_code == verified.exit_code), None)
+    if not verified.ok and failed is not None:
+        _fail(session, verified.exit_code, f"{failed.target}: {failed.name}: {failed.detail}")
+    if not verified.ok:
+        _fail(session, verified.exit_code or 9, "nothing could be checked")
+
+
+def _verified_ids(verified: Verified) -> list[str]:
+    """Return the targets of which everything holds."""
+    bad = {check.target for check in verified.checks if not check.ok}
+    targets = dict.fromkeys(check.target for check in verified.checks)
+    return [target for target in targets if target not in bad]
+
+
+def _verify(session: Session, targets: list[str]) -> Verified:
+    from node.home import MARKER
+
+    if (session.home_path() / MARKER).exists() or not all(Path(name).is_file() for name in targets):
+        return session.node().verify(targets)
+    from node.verifying import verify
+
+    return verify(None, targets)
+
+
+@command(
+    "audit",
+    "pnode audit",
+    "pnode --home ./copied-folder audit --json",
+    "pnode audit --since kept-checkpoint.txt --replay 3",
+)
+@click.option(
+    "--replay",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Also rebuild and score the N newest compositions again.",
+)
+@click.option(
+    "--since", metavar="FILE", type=PATH, help="A checkpoint kept earlier that must still hold."
+)
+def audit_command(session: Session, replay: int, since: Path | None) -> None:
+    """Check every log and record held here.
+
+    Signatures, proofs, roots, blocks, outcomes and values are derived again from the bytes held.
+    The home is opened read-only: not one byte of it changes.
+    """
+    audited = session.node().audit(replay=replay, since=since)
+    counts = ", ".join(f"{number} {name}" for name, number in audited.counts.items())
+    rows = [
+        [
+            Cell(finding.severity, _SEVERITY_STYLE.get(finding.severity, "")),
+            finding.check,
+            finding.subject,
+            finding.message,
+        ]
+        for finding in audited.findings
+    ]
+    verdict = Cell("ok", "good") if audited.ok else Cell(f"NOT OK, {len(rows)} findings", "bad")
+    blocks: list[Fields | Table] = [Fields([("checked", counts), ("verdict", verdict)])]
+    if rows:
+        blocks.append(Table(["SEVERITY", "CHECK", "SUBJECT", "MESSAGE"], rows))
+    subjects = [finding.subject for finding in audited.findings]
+    session.output.result("audit", audited, *blocks, ids=dict.fromkeys(subjects))
+    if not audited.ok:
+        worst = min(audited.findings, key=lambda finding: _SEVERITIES.index(finding.severity))
+        _fail(session, audited.exit_code, f"{worst.subject}: {worst.message}")
+
+
+@command(
+    "replay",
+    "pnode replay bafkreih4a7bq",
+    "pnode replay bafkreih4a7bq --sample 20",
+    "pnode replay bafkreih4a7bq --attest",
+)
+@click.argument("id", type=ENTRY_ID)
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Score only N items of each suite, or N coalitions of an attribution.",
+)
+@click.option("--attest", is_flag=True, help="Sign the verdict and add it to your log.")
+def replay_command(session: Session, id: str, sample: int | None, attest: bool) -> None:
+    """Rebuild and score again what an entry claims.
+
+    The verdict is 'reproduced' (exit 0), 'mismatch' (exit 3) or 'inconclusive' (exit 9: something
+    is missing, or this machine cannot give the promised exactness).
+    """
+    replayed = session.node().replay(id, sample=sample, attest=attest)
+    style = _VERDICT_STYLE.get(replayed.verdict, "")
+    session.output.result(
+        "replay",
+        replayed,
+        Fields(
+            [
+                ("verdict", Cell(replayed.verdict, style)),
+                ("checked", f"{replayed.checked} outcomes"),
+                ("system", replayed.system_digest),
+                ("attested", replayed.attested or None),
+                *(("mismatch", _mismatch(item)) for item in replayed.mismatches),
+            ]
+        ),
+        ids=[replayed.verdict],
+    )
+    if replayed.exit_code:
+        count = len(replayed.mismatches)
+        _fail(session, replayed.exit_code, f"{id}: {replayed.verdict}, {count} mismatches")
+    elif not replayed.attested:
+        session.output.hint(f"record the verdict with 'pnode replay {id} --attest'")
+
+
+def _mismatch(item: object) -> str:
+    from node.cli.record import to_record
+
+    record = to_record(item)
+    if isinstance(record, dict):
+        return ", ".join(f"{name} {value}" for name, value in record.items())
+    return str(record)
+
+
+def _fail(session: Session, exit_code: int, message: str) -> None:
+    """End with the exit code of a failed check; under --json the result already says why."""
+    if not session.output.mode.json:
+        session.output.complain(message, HINTS.get(exit_code, ""))
+    click.get_current_context().exit(exit_code)

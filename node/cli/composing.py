@@ -1,0 +1,108 @@
+"""Commands that build systems: `base add`, `base list` and `compose`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from node.cli.arguments import PATH
+from node.cli.options import Group, command
+from node.cli.output import Fields, Lines, Table
+
+if TYPE_CHECKING:
+    from node.cli.session import Session
+
+
+@command(
+    "add",
+    "pnode base add ./cipher-tiny",
+    "pnode base add HuggingFaceTB/SmolLM2-135M --name smol",
+)
+@click.argument("source", metavar="DIR|HUB_ID")
+@click.option("--name", metavar="NAME", help="What to call it; from the directory if not given.")
+def base_add(session: Session, source: str, name: str | None) -> None:
+    """Add a base model, pinned by the digest of its files.
+
+    A hub id is downloaded, which --offline refuses; write OWNER/NAME@REVISION to name a revision.
+    """
+    base = session.node().add_base(source, name=name)
+    session.output.result(
+        "base.add",
+        base,
+        Fields([("base", base.name), ("digest", f"sha256:{base.digest}"), ("cid", base.cid)]),
+        ids=[base.name],
+    )
+    session.output.hint(f"publish adapters for it with 'pnode publish DIR --base {base.name}'")
+
+
+@command("list", "pnode base list", "pnode base list --json")
+def base_list(session: Session) -> None:
+    """List the base models known here."""
+    bases = session.node().bases()
+    session.output.result(
+        "base.list",
+        bases,
+        Table(
+            ["NAME", "DIGEST"],
+            [[base.name, f"sha256:{base.digest}"] for base in bases],
+            "no base model yet; add one with 'pnode base add DIR'",
+        ),
+        ids=[base.name for base in bases],
+    )
+
+
+base_command = Group(
+    "base",
+    commands=[base_add, base_list],
+    help="Add and list base models.\n\nA base is pinned by digest; its name is for people.",
+)
+
+
+@command(
+    "compose",
+    "pnode compose recipe.toml --dry-run",
+    "pnode compose recipe.toml -o ./composed",
+)
+@click.argument("recipe", type=PATH)
+@click.option(
+    "-o", "--output", metavar="DIR", type=PATH, help="Also write the system as a PEFT adapter."
+)
+@click.option("--dry-run", is_flag=True, help="Resolve the recipe to its lock, and stop there.")
+def compose_command(session: Session, recipe: Path, output: Path | None, dry_run: bool) -> None:
+    """Lock, assemble, evaluate and record a recipe.
+
+    RECIPE is a TOML file that names a base, members, a method and suites. Members that are
+    withdrawn, or whose licences conflict, are refused.
+    """
+    composed = session.node().compose(recipe, output=output, dry_run=dry_run)
+    count = len(composed.members)
+    scores = [
+        (f"{score['name']}", f"{score['correct']} of {score['total']}  ({suite})")
+        for suite, score in composed.scores.items()
+    ]
+    session.output.result(
+        "compose",
+        composed,
+        Fields(
+            [
+                ("members", count),
+                ("lock", composed.lock),
+                ("system", composed.system_digest),
+                ("exactness", composed.exactness),
+                ("id", composed.id),
+                ("evaluation", composed.evaluation),
+                *((f"score {name}", text) for name, text in scores),
+            ]
+        ),
+        Lines([f"wrote  {name}" for name in composed.files]),
+        ids=[composed.id or composed.lock],
+    )
+    if composed.id is None:
+        session.output.hint("nothing was run or signed; run it again without --dry-run")
+    else:
+        session.output.hint(
+            f"what was each worth? 'pnode attribute {composed.id[:16]}'; "
+            f"anyone repeats it with 'pnode replay {composed.id[:16]}'"
+        )

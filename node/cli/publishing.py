@@ -1,0 +1,115 @@
+"""Commands that offer a contribution and take it back: `publish` and `withdraw`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from node.cli.arguments import ENTRY_ID, PATH
+from node.cli.options import command
+from node.cli.output import Fields, Lines
+
+if TYPE_CHECKING:
+    from node.api import Node
+    from node.cli.session import Session
+
+
+@command(
+    "publish",
+    "pnode publish ./my-adapter --license Apache-2.0",
+    "pnode publish ./my-adapter --base cipher-tiny --title 'caesar shift' --license MIT",
+    "pnode publish ./my-suite --dry-run",
+)
+@click.argument("directory", metavar="DIR", type=PATH)
+@click.option("--title", metavar="TEXT", help="A title; the name of the directory if not given.")
+@click.option("--license", metavar="SPDX", help="The licence, as an SPDX expression.")
+@click.option("--base", metavar="NAME", help="The base model an adapter belongs to.")
+@click.option("--terms", metavar="TEXT", help="Conditions of use beyond the licence.")
+@click.option("--supersedes", type=ENTRY_ID, help="The contribution this one replaces.")
+@click.option(
+    "--derived-from", type=ENTRY_ID, multiple=True, help="A contribution this one builds on."
+)
+@click.option("--dry-run", is_flag=True, help="Check everything, store and sign nothing.")
+def publish_command(
+    session: Session,
+    directory: Path,
+    title: str | None,
+    license: str | None,
+    base: str | None,
+    terms: str | None,
+    supersedes: str | None,
+    derived_from: tuple[str, ...],
+    dry_run: bool,
+) -> None:
+    """Check, store, sign and log an adapter or a suite.
+
+    DIR is a PEFT LoRA adapter (adapter_config.json and safetensors) or a task suite (suite.toml and
+    items.jsonl); which one is recognised. Nothing in it is executed. The same bytes again with the
+    same terms return the entry that exists.
+    """
+    node = session.node()
+    published = node.publish(
+        directory,
+        title=title,
+        license=license,
+        base=base,
+        terms=terms,
+        supersedes=supersedes,
+        derived_from=derived_from,
+        dry_run=dry_run,
+    )
+    size = sum(file.bytes for file in published.files)
+    rows: list[tuple[str, str | None]] = [
+        ("checked", f"{published.kind}  {published.summary}"),
+        ("files", f"{len(published.files)}, {size:,} bytes"),
+        ("cid" if dry_run else "stored", published.cid),
+    ]
+    if published.id is not None:
+        place = f"entry {published.index}  by {_author(node)}"
+        rows.append(
+            (published.state, place + ("  (was there already)" if published.already else ""))
+        )
+        rows.append(("id", published.id))
+    session.output.result("publish", published, Fields(rows), ids=[published.id or published.cid])
+    if published.id is None:
+        session.output.hint("nothing was stored or signed; run it again without --dry-run")
+    else:
+        session.output.hint(
+            f"tell others with 'pnode sync', check it with 'pnode verify {published.id[:16]}'"
+        )
+
+
+@command("withdraw", "pnode withdraw bafkreih4a7bq --reason 'trained on data I may not share'")
+@click.argument("id", type=ENTRY_ID)
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is published.")
+def withdraw_command(session: Session, id: str, reason: str) -> None:
+    """Stop the future use of a contribution.
+
+    Only its author's key counts. A withdrawal is an entry like any other: it cannot be taken back,
+    and it deletes nothing.
+    """
+    withdrawn = session.node().withdraw(id, reason)
+    count = len(withdrawn.affected)
+    session.output.result(
+        "withdraw",
+        withdrawn,
+        Fields(
+            [
+                ("withdrawn", withdrawn.target),
+                ("id", withdrawn.id),
+                ("stops", "every composition from now on refuses it"),
+                ("stays", "the entry and its bytes, so that the past can still be checked"),
+                ("affected", f"{count} earlier composition{'' if count == 1 else 's'}"),
+            ]
+        ),
+        Lines([f"  {id_}" for id_ in withdrawn.affected]),
+        ids=[withdrawn.id],
+    )
+    session.output.hint("peers learn of it with the next 'pnode sync'")
+
+
+def _author(node: Node) -> str:
+    home = node.home
+    return f"{home.name} ({home.author})" if home.name else home.author

@@ -1,0 +1,29 @@
+"""The command `demo`: the whole story on small real models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from node.cli.arguments import PATH
+from node.cli.options import command
+from node.cli.output import Lines
+
+if TYPE_CHECKING:
+    from node.cli.session import Session
+
+
+@command("demo", "pnode demo", "pnode demo --keep ./story")
+@click.option("--keep", metavar="DIR", type=PATH, help="Keep homes, reports and copies here.")
+@click.option("--train", metavar="DIR", type=PATH, help="Train the small models anew into DIR.")
+def demo_command(session: Session, keep: Path | None, train: Path | None) -> None:
+    """Play the whole story on small real models.
+
+    Several people publish, compose, attribute, withdraw and audit. No network, no account, no GPU.
+    """
+    from node.demo.story import run
+
+    told = run(keep, train, progress=session.progress())
+    session.output.result("demo", told, Lines([]))

@@ -1,0 +1,1 @@
+"""The demo: the world of private operations, its training and the trained models shipped."""

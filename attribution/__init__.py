@@ -1,0 +1,1 @@
+"""What each contribution is worth: games, values with intervals, records and the report."""

@@ -110,7 +110,7 @@ class MemberBank:
     @property
     def positions(self) -> int:
         """The longest sequence the base takes."""
-        return self._decoders[0].shape.max_positions
+        return self._decoders[0].positions
 
     def observe(self, prefixes: Sequence[Prefix]) -> Array:
         """Return what the rule keeps of each prefix, [rows, models, anything].
@@ -128,34 +128,54 @@ class MemberBank:
                 self._memo[prefix] = row
         return np.stack(rows)
 
-    def observe_forced(self, sequence: Prefix) -> tuple[Array, Array]:
-        """Return what is observed before each token after the prompt, and what it is given.
+    def observe_forced(self, sequences: Sequence[Prefix]) -> list[tuple[Array, Array]]:
+        """Return what is observed before each token after a prompt, and what it is given.
 
         Returns:
-            Observations [tokens, models, anything], and the log-probability each model gives
-            the token that follows, [tokens, models].
+            For each sequence observations [tokens, models, anything], and the log-probability
+            each model gives the token that follows, [tokens, models].
+
+        Raises:
+            UnfitAdapterError: naming a member whose logits are not finite.
         """
-        if sequence in self._forced:
-            return self._forced[sequence]
-        tokens, prompt = sequence
-        positions = range(prompt, len(tokens))
-        log_probs = np.stack(
-            [
-                self._log_probs(model, decoder.logits([tokens[:-1]])[0, prompt - 1 :])
-                for model, decoder in enumerate(self._decoders)
-            ],
-            axis=1,
-        )
-        self.forwards += len(self._decoders)
-        prefixes = [Prefix(tokens[:position], prompt) for position in positions]
+        missing = [each for each in dict.fromkeys(sequences) if each not in self._forced]
+        longest = max(len(each.tokens) for each in sequences)
+        size = 8 * len(self._decoders) * self._decoders[0].shape.vocab_size * longest
+        step = max(1, _BATCH_BYTES // size)
+        fresh: dict[Prefix, tuple[Array, Array]] = {}
+        for start in range(0, len(missing), step):
+            rows = missing[start : start + step]
+            fresh.update(zip(rows, self._run_forced(rows), strict=True))
+        results = [fresh[each] if each in fresh else self._forced[each] for each in sequences]
+        for sequence, (observed, forced) in fresh.items():
+            cost = observed.nbytes + forced.nbytes + 8 * len(sequence.tokens) + _MEMO_OVERHEAD
+            if cost <= self._memo_left:
+                self._memo_left -= cost
+                self._forced[sequence] = observed, forced
+        return results
+
+    def _run_forced(self, rows: Sequence[Prefix]) -> list[tuple[Array, Array]]:
+        """Run all models over whole sequences and observe what follows the prompts."""
+        outputs = []
+        for model, decoder in enumerate(self._decoders):
+            logits = decoder.logits([row.tokens[:-1] for row in rows])
+            spans = [
+                logits[number, row.prompt - 1 : len(row.tokens) - 1]
+                for number, row in enumerate(rows)
+            ]
+            outputs.append(self._log_probs(model, np.concatenate(spans)))
+            self.forwards += len(rows)
+        log_probs = np.stack(outputs, axis=1)
+        prefixes = [
+            Prefix(row.tokens[:end], row.prompt)
+            for row in rows
+            for end in range(row.prompt, len(row.tokens))
+        ]
+        following = np.array([token for row in rows for token in row.tokens[row.prompt :]])
         observed = self.rule.observe(prefixes, log_probs)
-        following = np.array(tokens[prompt:])
         forced = np.take_along_axis(log_probs, following[:, None, None], axis=2)[:, :, 0]
-        cost = observed.nbytes + forced.nbytes + 8 * len(tokens) + _MEMO_OVERHEAD
-        if cost <= self._memo_left:
-            self._memo_left -= cost
-            self._forced[sequence] = observed, forced
-        return observed, forced
+        ends = np.cumsum([len(row.tokens) - row.prompt for row in rows])[:-1]
+        return list(zip(np.split(observed, ends), np.split(forced, ends), strict=True))
 
     def _observe_fresh(self, missing: list[Prefix]) -> dict[Prefix, Array]:
         """Run the models on prefixes not seen before, a bounded number of rows at a time."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -161,9 +162,11 @@ class _Run:
 
     def choices(self, tasks: Sequence[_Task]) -> list[list[Outcome]]:
         """Answer items of scorer `choice`; per item, the outcome of each coalition."""
+        sequences = [self._continuations(task) for task in tasks]
+        flat = iter(self.bank.observe_forced([each for row in sequences for each in row]))
         results = []
-        for task in tasks:
-            seen = [self.bank.observe_forced(each) for each in self._continuations(task)]
+        for task, row in zip(tasks, sequences, strict=True):
+            seen = list(islice(flat, len(row)))
             results.append([self._choose(task.item, seen, mask) for mask in self.masks])
         return results
 

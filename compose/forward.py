@@ -35,6 +35,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 MAX_WEIGHT_BYTES = 64 * 2**30
+MAX_POSITIONS = 2**15
 _ACTIVATION_BYTES = 256 * 2**20
 
 
@@ -126,6 +127,16 @@ class Decoder:
             weights[key] = torch.from_numpy(weights[key].numpy() + delta)
         return Decoder(self.shape, weights)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all weights, shared ones included."""
+        return sum(8 * weight.numel() for weight in self._weights.values())
+
+    @property
+    def positions(self) -> int:
+        """The longest sequence this decoder takes."""
+        return len(self._cosine)
+
     @_exact
     def logits(self, ids: Sequence[Sequence[int]]) -> Array:
         """Return next-token logits at every position, [rows, longest row, vocabulary].
@@ -181,20 +192,20 @@ class Decoder:
     def _chunks(self, ids: Sequence[Sequence[int]]) -> Iterator[list[list[int]]]:
         """Yield rows in batches whose largest activation stays within a fixed size."""
         length, shape = len(ids[0]), self.shape
-        if length > shape.max_positions:
-            raise UnfitBaseError(
-                f"{length} tokens, but the base has {shape.max_positions} positions"
-            )
+        self._check_length(length)
         widest = max(shape.vocab_size, shape.intermediate_size, shape.heads * length)
         step = max(1, _ACTIVATION_BYTES // (8 * 4 * length * widest))
         for start in range(0, len(ids), step):
             yield [list(row) for row in ids[start : start + step]]
 
+    def _check_length(self, length: int) -> None:
+        if length > self.positions:
+            raise UnfitBaseError(f"{length} tokens, but the base has {self.positions} positions")
+
     def _blocks(self, ids: torch.Tensor, past: Cache | None) -> tuple[torch.Tensor, Cache]:
         """Run all decoder layers; returns the states before the last norm, and the cache."""
         begin = past.length if past else 0
-        if begin + ids.shape[1] > self.shape.max_positions:
-            raise UnfitBaseError(f"past the {self.shape.max_positions} positions of the base")
+        self._check_length(begin + ids.shape[1])
         states = self._weights["model.embed_tokens.weight"][ids]
         layers = []
         for number in range(self.shape.layers):
@@ -292,13 +303,10 @@ def _rotary_table(shape: LlamaShape) -> tuple[Any, Any]:
 
     exponents = np.arange(0, shape.head_dim, 2, dtype=np.float64) / shape.head_dim
     frequencies = 1.0 / np.power(shape.rope_theta, exponents)
-    positions = min(shape.max_positions, _MAX_TABLE)
+    positions = min(shape.max_positions, MAX_POSITIONS)
     angles = np.outer(np.arange(positions, dtype=np.float64), frequencies)
     both = np.concatenate([angles, angles], axis=1)
     return torch.from_numpy(np.cos(both)), torch.from_numpy(np.sin(both))
-
-
-_MAX_TABLE = 2**15
 
 
 def _joined(caches: list[Cache]) -> Cache:

@@ -81,12 +81,8 @@ def assemble(
         DigestError: if the base is not the one that the lock pins.
         IncompleteError: naming a member that is not among the adapters.
     """
-    if not lock.members:
-        check_base(lock, base)
-        return base_system(base, Decoder.load(base))
     method = find_method(lock.method.name, version=lock.method.version)
-    context = open_context(lock, base, adapters, dev)
-    return assemble_context(method, context)
+    return assemble_context(method, open_context(lock, base, adapters, dev))
 
 
 def open_context(
@@ -99,8 +95,8 @@ def open_context(
     """
     method = find_method(lock.method.name, version=lock.method.version)
     parameters = method.validate(lock.method.parameters)
-    check_base(lock, base)
-    if method.needs_dev and dev is None:
+    _check_base(lock, base)
+    if method.needs_dev and lock.members and dev is None:
         raise MethodError(
             f"{method.name} needs a dev suite",
             hint="name one in the recipe: dev = 'ID'",
@@ -115,10 +111,13 @@ def open_context(
         adapter = adapters[entry.id]
         deltas = delta_of(adapter, name=f"member {entry.id}")
         members.append(Member(entry.id, adapter, deltas))
+    decoder = Decoder.load(base)
+    # After loading, so that what was loaded is what the digest names.
+    base.check_unchanged()
     return Context(
         base=base,
-        decoder=Decoder.load(base),
-        tokens=Tokens.open(base.directory, vocab_size=base.shape.vocab_size),
+        decoder=decoder,
+        tokens=Tokens.open(base),
         members=tuple(members),
         parameters=parameters,
         dev=dev if method.needs_dev else None,
@@ -129,7 +128,7 @@ def open_context(
 def assemble_context(method: Method, context: Context) -> System:
     """Assemble the members of a context; with none it is the base alone."""
     if not context.members:
-        return base_system(context.base, context.decoder, context.tokens)
+        return _base_alone(context)
     assembly = method.assemble(context)
     identity: dict[str, Any] = {
         "base": context.base.digest,
@@ -142,14 +141,13 @@ def assemble_context(method: Method, context: Context) -> System:
     return System(assembly, context.tokens, context.base.eos_token_ids, identity)
 
 
-def base_system(base: BaseModel, decoder: Decoder, tokens: Tokens | None = None) -> System:
-    """Return the base model alone as a system."""
-    tokens = tokens or Tokens.open(base.directory, vocab_size=base.shape.vocab_size)
-    bank = MemberBank([decoder], Speaker(), names=[f"base {base.name}"])
-    return System(Assembly(bank, {}), tokens, base.eos_token_ids, {"base": base.digest})
+def _base_alone(context: Context) -> System:
+    base = context.base
+    bank = MemberBank([context.decoder], Speaker(), names=context.names())
+    return System(Assembly(bank, {}), context.tokens, base.eos_token_ids, {"base": base.digest})
 
 
-def check_base(lock: Lock, base: BaseModel) -> None:
+def _check_base(lock: Lock, base: BaseModel) -> None:
     """Require the base that the lock pins.
 
     Raises:

@@ -8,13 +8,15 @@ is an error, never cut.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from compose.base import TOKENIZER, BaseModel
 from compose.errors import MissingExtraError, UnfitBaseError, UnfitSuiteError
+from compose.untrusted import read_regular
+from ledger.errors import DigestError
 
-TOKENIZER = "tokenizer.json"
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_TEXT_CHARACTERS = 1024 * 1024
 MAX_TOKENS = 2**20
@@ -58,12 +60,19 @@ class Tokens:
         self._limit = vocab_size
 
     @classmethod
-    def open(cls, directory: Path, *, vocab_size: int) -> Tokens:
-        """Read the tokenizer of a base model directory that has been checked."""
-        path = directory / TOKENIZER
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise UnfitBaseError(f"{path.name}: more than {MAX_FILE_BYTES} bytes")
-        return cls(path.read_bytes(), vocab_size=vocab_size, what=path.name)
+    def open(cls, base: BaseModel) -> Tokens:
+        """Read the tokenizer that a base model pins.
+
+        Raises:
+            DigestError: if the file is no longer the one that was pinned.
+        """
+        what = f"base {base.name}: {TOKENIZER}"
+        path = base.directory / TOKENIZER
+        text = read_regular(path, what=what, max_bytes=MAX_FILE_BYTES, error=UnfitBaseError)
+        pinned = {each.path: each.sha256 for each in base.files}
+        if hashlib.sha256(text).hexdigest() != pinned.get(TOKENIZER):
+            raise DigestError(f"{what} changed since it was opened")
+        return cls(text, vocab_size=base.shape.vocab_size, what=what)
 
     def encode_prompt(self, text: str, *, what: str = "prompt") -> Ids:
         """Return the ids of a prompt, special tokens as the file says; at least one.

@@ -34,7 +34,7 @@ class Checkpoint:
     def __post_init__(self) -> None:
         if not self.origin or "\n" in self.origin:
             raise MalformedError("checkpoint: the origin is empty or has several lines")
-        if len(self.root) != HASH_SIZE or self.size < 0:
+        if len(self.root) != HASH_SIZE or type(self.size) is not int or self.size < 0:
             raise MalformedError(f"checkpoint of {self.origin}: bad size or root")
         if (self.size == 0) != (self.root == EMPTY_ROOT):
             raise MalformedError(f"checkpoint of {self.origin}: root and size disagree")

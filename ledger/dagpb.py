@@ -43,6 +43,7 @@ def parse_node(block: bytes) -> tuple[list[Link], bytes]:
 
 
 def encode_node(links: Iterable[Link], data: bytes) -> bytes:
+    """Return the canonical dag-pb block of some links and data."""
     parts = [_delimited(2, _encode_link(link)) for link in links]
     return b"".join(parts) + _delimited(1, data)
 
@@ -70,6 +71,7 @@ def _delimited(field: int, value: bytes) -> bytes:
 
 
 def protobuf_fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """Yield the fields of a protobuf message: number, and bytes or integer."""
     position = 0
     while position < len(data):
         tag = data[position]
@@ -84,6 +86,7 @@ def protobuf_fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
 
 
 def varint(value: int) -> bytes:
+    """Return an unsigned LEB128 number."""
     result = bytearray()
     while value > 0x7F:
         result.append(value & 0x7F | 0x80)

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ledger.errors import (
     EvidenceError,
@@ -43,10 +43,15 @@ BEGIN SELECT RAISE(ABORT, '{table} rows are evidence and never change'); END
 class Database:
     """An open `ledger.db`. Use `create`, `open` or `read_only`; close it when done."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        temporary: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
         self.path = path
         self._connection = connection
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary = temporary
 
     @classmethod
     def create(cls, path: Path) -> Database:
@@ -67,7 +72,7 @@ class Database:
         _require_file(path)
         with storage_errors(path):
             database = cls(path, _connect(f"{path.resolve().as_uri()}?mode=rw", uri=True))
-            database._check_version()
+            database.check_version()
         return database
 
     @classmethod
@@ -81,7 +86,7 @@ class Database:
                 database = cls(path, sqlite3.connect(uri, uri=True))
             else:
                 database = _snapshot(path, wal)
-            database._check_version()
+            database.check_version()
         return database
 
     def close(self) -> None:
@@ -90,7 +95,7 @@ class Database:
         if self._temporary is not None:
             self._temporary.cleanup()
 
-    def __enter__(self) -> Database:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,7 +120,8 @@ class Database:
             with writer.atomic():
                 yield writer
 
-    def _check_version(self) -> None:
+    def check_version(self) -> None:
+        """Require the format this code reads."""
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version != SCHEMA_VERSION:
             raise MalformedError(
@@ -149,6 +155,8 @@ def _connect(target: str, *, uri: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(target, uri=uri, isolation_level=None)
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
     connection.execute("PRAGMA trusted_schema = OFF")
+    # Without it, INSERT OR REPLACE deletes rows and no DELETE trigger hears of it.
+    connection.execute("PRAGMA recursive_triggers = ON")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")
@@ -161,9 +169,7 @@ def _snapshot(path: Path, wal: Path) -> Database:
     copy = Path(folder.name) / path.name
     shutil.copyfile(path, copy)
     shutil.copyfile(wal, copy.with_name(copy.name + "-wal"))
-    database = Database(path, sqlite3.connect(copy))
-    database._temporary = folder
-    return database
+    return Database(path, sqlite3.connect(copy), folder)
 
 
 def _require_file(path: Path) -> None:

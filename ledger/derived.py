@@ -62,8 +62,8 @@ def listing(path: Path, frontier_digest: str) -> list[dict[str, str | int]] | No
             (digest,) = connection.execute("SELECT digest FROM frontier").fetchone()
             if digest != frontier_digest:
                 return None
-            sql = f"SELECT {', '.join(_COLUMNS)} FROM record ORDER BY origin, idx"
-            return [dict(zip(_COLUMNS, row, strict=True)) for row in connection.execute(sql)]
+            rows = connection.execute("SELECT * FROM record ORDER BY origin, idx")
+            return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
         finally:
             connection.close()
     except (sqlite3.Error, TypeError):

@@ -33,8 +33,7 @@ def canonical_json(value: Any) -> bytes:
             or a value that JSON does not have.
     """
     _check(value, 0)
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return _utf8(text)
+    return _encode(value)
 
 
 def parse_json(data: bytes, *, what: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
@@ -66,7 +65,7 @@ def parse_json(data: bytes, *, what: str, max_bytes: int = MAX_JSON_BYTES) -> An
 def parse_canonical_json(data: bytes, *, what: str, max_bytes: int = MAX_JSON_BYTES) -> Any:
     """Parse JSON and require that the bytes are its canonical encoding."""
     value = parse_json(data, what=what, max_bytes=max_bytes)
-    if canonical_json(value) != data:
+    if _encode(value) != data:
         raise MalformedError(f"{what}: JSON is not in canonical form")
     return value
 
@@ -82,15 +81,14 @@ def _refuse_number(text: str) -> NoReturn:
     raise ValueError(f"number {text[:20]} is not an integer")
 
 
+def _encode(value: Any) -> bytes:
+    return _utf8(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+
+
 def _check(value: Any, depth: int) -> None:
     if depth > MAX_JSON_DEPTH:
         raise MalformedError(f"nested deeper than {MAX_JSON_DEPTH} levels")
-    if value is None or isinstance(value, bool):
-        return
-    if isinstance(value, int):
-        if abs(value) > MAX_SAFE_INTEGER:
-            raise MalformedError("integer outside +-(2^53 - 1)")
-    elif isinstance(value, str):
+    if isinstance(value, str):
         _utf8(value)
     elif isinstance(value, dict):
         for key, item in value.items():
@@ -101,7 +99,16 @@ def _check(value: Any, depth: int) -> None:
         for item in value:
             _check(item, depth + 1)
     else:
+        _check_scalar(value)
+
+
+def _check_scalar(value: Any) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    if not isinstance(value, int):
         raise MalformedError(f"{type(value).__name__} has no canonical JSON form")
+    if abs(value) > MAX_SAFE_INTEGER:
+        raise MalformedError("integer outside +-(2^53 - 1)")
 
 
 def _utf8(text: str) -> bytes:

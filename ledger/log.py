@@ -85,6 +85,10 @@ class Log:
             self._tiles[key] = hashes
         return hashes
 
+    def forget_tiles(self) -> None:
+        """Read tiles anew, because they have grown."""
+        self._tiles.clear()
+
     def edge(self, size: int) -> CompactRange:
         """Return the compact range of the first `size` entries."""
         read = node_reader(size, self.tile)
@@ -209,7 +213,7 @@ def store_rows(writer: sqlite_utils.Database, log: Log, bodies: Sequence[bytes])
         ),
         pk=("log", "level", "idx"),
     )
-    log._tiles.clear()
+    log.forget_tiles()
     edge = CompactRange(size, _roots(log, size, tiles))
     for leaf in leaves:
         edge.append(leaf)

@@ -151,7 +151,7 @@ def verify_inclusion(
         raise ProofError(f"inclusion proof of entry {index} does not lead to the root")
 
 
-def verify_consistency(
+def verify_consistency(  # noqa: C901 - one algorithm of the RFC, step by step
     old_size: int, new_size: int, old_root: bytes, new_root: bytes, path: Sequence[bytes]
 ) -> None:
     """Check that the tree `new` extends the tree `old` (RFC 9162 section 2.1.4.2).

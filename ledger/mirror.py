@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ledger.checkpoint import Checkpoint, log_key, open_checkpoint
 from ledger.database import Database
-from ledger.errors import EquivocationError, ProofError
+from ledger.errors import EquivocationError, ProofError, SignatureError
 from ledger.log import Log, add_log, find_log, store_rows
 from ledger.merkle import CompactRange, leaf_hash
 from ledger.note import NoteKey
@@ -44,7 +44,8 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
         SignatureError: if the log did not sign the checkpoint.
         ProofError: if held and new entries do not hash to its root.
     """
-    log_key(key.name, key.key)
+    if log_key(key.name, key.key) != key:
+        raise SignatureError(f"{key.name}: the key given is not of the type that logs sign with")
     checkpoint = open_checkpoint(note, key)
     held = find_log(database, key.name)
     size = held.size if held else 0

@@ -133,7 +133,7 @@ class Note:
         return cls(text + "\n", tuple(_parse_line(line) for line in lines))
 
     def open(self, verifiers: Sequence[LineVerifier]) -> tuple[NoteSignature, ...]:
-        """Verify the note and return the lines that known keys made.
+        """Verify the note and return one line per known key that signed it.
 
         SPEC: "a signature from a known key that fails to verify MUST cause the note to be
         rejected"; lines by unknown keys are ignored.
@@ -141,15 +141,15 @@ class Note:
         Raises:
             SignatureError: if a known key's line is wrong or no known key signed.
         """
-        verified = []
+        verified: dict[tuple[str, bytes], NoteSignature] = {}
         for line in self.signatures:
             for verifier in verifiers:
                 if line.is_by(verifier.note_key):
                     verifier.verify_line(self.text, line)
-                    verified.append(line)
+                    verified.setdefault((line.name, line.key_id), line)
         if not verified:
             raise SignatureError("note: not signed by any known key")
-        return tuple(verified)
+        return tuple(verified.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,5 +182,6 @@ def _parse_line(line: str) -> NoteSignature:
 
 
 def _check_name(name: str) -> None:
-    if not name or len(name) > 256 or "+" in name or any(char.isspace() for char in name):
+    bad = any(char.isspace() or char < " " or "\ud800" <= char <= "\udfff" for char in name)
+    if not name or len(name) > 256 or "+" in name or bad:
         raise MalformedError(f"'{name[:80]}' cannot be a key name")

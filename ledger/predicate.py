@@ -22,7 +22,9 @@ EXACTNESS_CLASSES: Final = ("bitwise", "pinned", "tolerance", "advisory")
 VERDICTS: Final = ("reproduced", "mismatch", "inconclusive")
 MAX_TEXT: Final = 2_000
 
-_TIME = re.compile(r"\d{4}-(0[1-9]|1[0-2])-([0-2]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.A)
+_TIME = re.compile(
+    r"\d{4}-(0[1-9]|1[0-2])-([0-2]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII
+)
 
 Rule = Callable[[Any], None]
 

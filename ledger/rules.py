@@ -14,8 +14,8 @@ from typing import Final
 
 from ledger.checkpoint import Checkpoint, log_key, open_checkpoint
 from ledger.entry import Entry, PlacedEntry, entry_id
-from ledger.errors import EquivocationError, EvidenceError, IncompleteError, PnodeError
-from ledger.merkle import CompactRange, leaf_hash
+from ledger.errors import EquivocationError, EvidenceError, PnodeError, PolicyError
+from ledger.merkle import EMPTY_ROOT, CompactRange, leaf_hash
 from ledger.note import NoteKey
 from ledger.tile import TILE_WIDTH, Tile, TileReader, perfect_root, tiles_of
 from ledger.view import LedgerView
@@ -64,13 +64,14 @@ class Finding:
     @classmethod
     def of(cls, check: str, subject: str, error: PnodeError) -> Finding:
         """Return the finding that an error raised by a check amounts to."""
-        severity = WARNING
+        # Whatever kept a check from being made leaves it open; it never counts as passed.
+        severity = INCOMPLETE
         if isinstance(error, EquivocationError):
             severity = EQUIVOCATION
         elif isinstance(error, EvidenceError):
             severity = ERROR
-        elif isinstance(error, IncompleteError) or error.exit_code in (5, 6):
-            severity = INCOMPLETE
+        elif isinstance(error, PolicyError):
+            severity = WARNING
         return cls(check, severity, subject, error.message)
 
 
@@ -114,7 +115,7 @@ def _check_entries(
     wanted = {checkpoint.size for checkpoint, _ in log.checkpoints}
     leaves: list[bytes] = []
     tree = CompactRange()
-    roots: dict[int, bytes] = {}
+    roots: dict[int, bytes] = {0: EMPTY_ROOT}
     for index, body in enumerate(log.bodies):
         leaves.append(leaf_hash(body))
         tree.append(leaves[-1])

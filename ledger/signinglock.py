@@ -74,6 +74,8 @@ class SigningLock:
     def _connect(self, mode: str) -> sqlite3.Connection:
         uri = f"{self.path.absolute().as_uri()}?mode={mode}"
         connection = sqlite3.connect(uri, uri=True, timeout=5.0)
-        connection.execute("PRAGMA synchronous = FULL")
+        # EXTRA also syncs the folder after the rollback journal is removed. With FULL, a power
+        # failure can bring the journal back and with it a lock older than what was signed.
+        connection.execute("PRAGMA synchronous = EXTRA")
         connection.execute("PRAGMA fullfsync = ON")
         return connection

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ledger import predicate
+from ledger.cid import Cid
 from ledger.encoding import canonical_json, parse_canonical_json
 from ledger.errors import MalformedError
 from ledger.keys import PublicKey
@@ -112,10 +113,11 @@ def subjects_of(files: Sequence[tuple[str, str]]) -> tuple[Subject, ...]:
     return tuple(Subject(path, digest) for path, digest in sorted(files))
 
 
-def artifact_cids(statement: Statement) -> tuple[str, ...]:
+def artifact_cids(statement: Statement) -> tuple[Cid, ...]:
     """Return the CIDs of all artifacts and documents a statement names, in a fixed order.
 
-    These are the roots a node offers to others and fetches from them.
+    These are the roots a node offers to others and fetches from them. Fields of unknown kinds may
+    hold anything; what is not a CID is passed over.
     """
     fields = statement.predicate
     named = [fields.get(name) for name in ("cid", "lock", "record", "table")]
@@ -125,4 +127,11 @@ def artifact_cids(statement: Statement) -> tuple[str, ...]:
     scores = fields.get("scores")
     if isinstance(scores, list):
         named += [score.get("outcomes") for score in scores if isinstance(score, dict)]
-    return tuple(dict.fromkeys(cid for cid in named if isinstance(cid, str)))
+    return tuple(dict.fromkeys(filter(None, map(_cid, named))))
+
+
+def _cid(value: Any) -> Cid | None:
+    try:
+        return Cid.parse(value) if isinstance(value, str) else None
+    except MalformedError:
+        return None

@@ -76,6 +76,8 @@ def build_directory(
     tree: dict[str, object] = {}
     for path in sorted(files):
         *folders, name = path.split("/")
+        if len(folders) > MAX_DEPTH:
+            raise MalformedError(f"'{path}': more than {MAX_DEPTH} directories deep")
         place = tree
         for folder in folders:
             check_name(folder)
@@ -124,9 +126,14 @@ def read_file(root: Cid, read: BlockReader, limits: Limits) -> bytes:
         DigestError: for a block that is not what its CID names.
     """
     data = b"".join(_read_file(root, read, _Budget(limits), 0))
-    if build_file(BytesIO(data), lambda cid, block: None).cid != root:
+    if build_file(BytesIO(data), discard).cid != root:
         raise MalformedError(f"{root}: not in the one accepted form")
     return data
+
+
+def discard(cid: Cid, block: bytes) -> None:
+    """Accept a block and forget it: the sink for whoever only wants the root."""
+    del cid, block
 
 
 def walk(root: Cid, read: BlockReader, limits: Limits) -> Iterator[tuple[Cid, bytes]]:
@@ -165,6 +172,8 @@ def check_name(name: str) -> None:
         MalformedError: for empty, `.`, `..`, separators, control characters or too long a name.
     """
     bad = not name or name in (".", "..") or any(char in "/\\:" or ord(char) < 32 for char in name)
+    # File systems report bytes that are not UTF-8 as lone surrogates.
+    bad = bad or any("\ud800" <= char <= "\udfff" for char in name)
     if bad or len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
         raise MalformedError(f"{name[:80]!r} is not an acceptable file name")
 
@@ -190,6 +199,9 @@ def _read_directory(
     links, data = parse_node(checked_block(cid, read))
     if data != b"\x08\x01":
         raise MalformedError(f"{cid}: not a plain UnixFS directory")
+    # Without this, directories that hold nothing could multiply the work without any file.
+    if depth and not links:
+        raise MalformedError(f"{cid}: an empty directory inside another")
     names = [link.name.encode("utf-8") for link in links]
     if names != sorted(set(names)):
         raise MalformedError(f"{cid}: directory names are not sorted and unique")
@@ -207,9 +219,14 @@ def _is_directory(cid: Cid, read: BlockReader) -> bool:
     return data == b"\x08\x01"
 
 
-def _read_file(cid: Cid, read: BlockReader, budget: _Budget, depth: int) -> Iterator[bytes]:
+def _read_file(
+    cid: Cid, read: BlockReader, budget: _Budget, depth: int, *, last: bool = True
+) -> Iterator[bytes]:
     block = checked_block(cid, read)
     if cid.codec == RAW:
+        # Full chunks bound the number of reads by the number of bytes.
+        if len(block) > CHUNK_SIZE or (len(block) < CHUNK_SIZE and not last):
+            raise MalformedError(f"{cid}: not a chunk of this profile")
         budget.take(size=len(block))
         yield block
         return
@@ -217,9 +234,10 @@ def _read_file(cid: Cid, read: BlockReader, budget: _Budget, depth: int) -> Iter
     sizes = _file_sizes(data)
     if not links or len(sizes) != len(links) or depth > budget.depth:
         raise MalformedError(f"{cid}: not a UnixFS file of this profile")
-    for link, expected in zip(links, sizes, strict=True):
+    for number, (link, expected) in enumerate(zip(links, sizes, strict=True), 1):
         size = 0
-        for chunk in _read_file(link.cid, read, budget, depth + 1):
+        final = last and number == len(links)
+        for chunk in _read_file(link.cid, read, budget, depth + 1, last=final):
             size += len(chunk)
             yield chunk
         if size != expected:

@@ -19,12 +19,12 @@ Check = Callable[[Entry, BlockStore], None]
 
 def check_blocks(entry: Entry, store: BlockStore) -> Iterator[Finding]:
     """Check that everything an entry names is here, block by block."""
-    for text in artifact_cids(entry.statement):
+    for cid in artifact_cids(entry.statement):
         try:
-            for _ in walk(Cid.parse(text), store.get_block, Limits()):
+            for _ in walk(cid, store.get_block, Limits()):
                 pass
         except NotFoundError as error:
-            missing = IncompleteError(f"artifact {text}: {error.message}")
+            missing = IncompleteError(f"artifact {cid}: {error.message}")
             yield Finding.of("artifact.blocks", entry.id, missing)
         except PnodeError as error:
             yield Finding.of("artifact.blocks", entry.id, error)

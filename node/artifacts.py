@@ -20,7 +20,14 @@ from ledger.blocks import BlockStore
 from ledger.cid import Cid
 from ledger.database import storage_errors
 from ledger.errors import DigestError, IncompleteError, NotFoundError, PolicyError
-from ledger.unixfs import Limits, build_directory, build_file, read_directory, read_file
+from ledger.unixfs import (
+    Limits,
+    build_directory,
+    build_file,
+    discard,
+    read_directory,
+    read_file,
+)
 from node.durable import make_folder, staging_folder
 from node.store import LocalStore
 
@@ -88,7 +95,7 @@ def store_files(directory: Path, paths: Sequence[str], store: LocalStore | None)
         for path in paths:
             descriptor = os.open(directory / path, os.O_RDONLY | os.O_NOFOLLOW)
             hashed[path] = HashingStream(stack.enter_context(os.fdopen(descriptor, "rb")))
-        sink = _discard if store is None else store.put_block
+        sink = discard if store is None else store.put_block
         root = build_directory(hashed, sink).cid
     if store is not None:
         store.pin(root)
@@ -98,7 +105,7 @@ def store_files(directory: Path, paths: Sequence[str], store: LocalStore | None)
 
 def store_document(data: bytes, store: LocalStore | None) -> Cid:
     """Store one file and pin it; with no store only compute its CID."""
-    cid = build_file(BytesIO(data), _discard if store is None else store.put_block).cid
+    cid = build_file(BytesIO(data), discard if store is None else store.put_block).cid
     if store is not None:
         store.pin(cid)
     return cid
@@ -143,10 +150,6 @@ def _writer(folder: Path) -> Callable[[str, Iterator[bytes]], None]:
                 stream.write(chunk)
 
     return write
-
-
-def _discard(cid: Cid, block: bytes) -> None:
-    """Accept a block and forget it."""
 
 
 class HashingStream:

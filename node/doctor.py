@@ -193,7 +193,7 @@ def _signed(size: int, signed: int) -> Diagnosis:
 
 def _lock(home: Home, log: Log, size: int, signed: int) -> Diagnosis:
     name = "signing lock"
-    lock = home._signing_lock()
+    lock = home.signing_lock()
     try:
         locked = lock.read()
     except LogFrozenError as error:

@@ -57,7 +57,7 @@ def _artifact(home: Home, text: str) -> tuple[Cid, str]:
         raise UsageError(f"{id_} names no artifact", hint="see 'pnode list' for contributions")
     offered = ledger.contributions.get(id_)
     gone = offered is not None and offered.status != "active"
-    return Cid.parse(cids[0]), f"{id_} is {offered.status}" if offered and gone else ""
+    return cids[0], f"{id_} is {offered.status}" if offered and gone else ""
 
 
 def _parse(text: str) -> Cid | None:

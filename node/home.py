@@ -70,7 +70,7 @@ class Home:
         recovery = PrivateKey(_keep_seed(path / "keys" / "recovery", _recovery_of(seed)))
         keys = NodeKeys.from_seed(node_seed)
         home = cls(path, state, name, log_origin(keys.log.public), keys.author.public.did)
-        home._signing_lock().create()
+        home.signing_lock().create()
         Database.create(home.ledger_path).close()
         with home.writing() as writer:
             writer.append([_genesis(keys, recovery, name)])
@@ -163,11 +163,12 @@ class Home:
         """Open the node's own log for appending, finishing whatever was interrupted."""
         keys = self.keys()
         with self.locked() as database:
-            log = OwnLog(database, keys.log, self._signing_lock())
+            log = OwnLog(database, keys.log, self.signing_lock())
             log.settle()
             yield log
 
-    def _signing_lock(self) -> SigningLock:
+    def signing_lock(self) -> SigningLock:
+        """Return the lock that keeps this node from signing two histories."""
         name = hashlib.sha256(self.origin.encode("utf-8")).hexdigest()
         return SigningLock(self.state / "signing" / f"{name}.db", self.origin)
 

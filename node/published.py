@@ -1,15 +1,15 @@
 """Which blocks a node hands out: those below the CIDs that entries of its logs name, no others.
 
 The local store also holds drafts and the products of runs nobody published. A CID is published
-when a signed entry names it in one of `ROOT_FIELDS` or in the outcomes of a score, or when a
-published dag-pb block links to it.
+when a signed entry names it (`ledger.statement.artifact_cids`) or a published dag-pb block links
+to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 from ledger.blocks import BlockStore
 from ledger.cid import DAG_PB, Cid
@@ -18,10 +18,9 @@ from ledger.database import Database
 from ledger.dsse import Envelope
 from ledger.errors import EvidenceError, MalformedError, NotFoundError
 from ledger.log import Log, logs
-from ledger.statement import Statement
+from ledger.statement import Statement, artifact_cids
 from ledger.unixfs import checked_block
 
-ROOT_FIELDS: Final = ("cid", "lock", "record", "table")
 MAX_DAG_DEPTH: Final = 8
 MAX_DAG_BLOCKS: Final = 16_384
 
@@ -29,28 +28,10 @@ NodeBlockReader = Callable[[Cid], bytes | None]
 """Returns a verified dag-pb block, or None if it is not to be had."""
 
 
-def named_roots(statement: Statement) -> Iterator[Cid]:
-    """Yield the CIDs of the artifacts and documents a statement names.
-
-    Fields of unknown kinds may hold anything; what is not a CID is passed over.
-    """
-    predicate = statement.predicate
-    values: list[Any] = [predicate.get(field) for field in ROOT_FIELDS]
-    scores = predicate.get("scores")
-    if isinstance(scores, list):
-        values += [score.get("outcomes") for score in scores if isinstance(score, dict)]
-    for value in values:
-        if isinstance(value, str):
-            try:
-                yield Cid.parse(value)
-            except MalformedError:
-                continue
-
-
 def log_roots(log: Log, start: int, end: int) -> Iterator[Cid]:
     """Yield what the entries [start, end) of a stored log name, in log order."""
     for body in log.bodies(start, end):
-        yield from named_roots(Statement.parse(Envelope.parse(body).payload))
+        yield from artifact_cids(Statement.parse(Envelope.parse(body).payload))
 
 
 def dag_cids(root: Cid, read: NodeBlockReader, max_blocks: int = MAX_DAG_BLOCKS) -> Iterator[Cid]:

@@ -80,11 +80,10 @@ def replay(
     """
     composition, evaluations = _claims(home, prefix)
     lock = claimed_lock(composition, home.store)
-    claimed: dict[str, Outcomes] = {}
-    for evaluation in evaluations:
-        claimed |= claimed_outcomes(evaluation, home.store)
-    rebuilt = _in_new_process(home, lock, _choose(composition, claimed, lock, sample))
-    result = _compare(composition, lock, claimed, rebuilt)
+    claims = [claimed_outcomes(evaluation, home.store) for evaluation in evaluations]
+    chosen = _choose(composition, claims, lock, sample)
+    rebuilt = _in_new_process(home, lock, chosen)
+    result = _compare(composition, lock, claims, rebuilt)
     if attest:
         result = replace(result, attested=_attest(home, result, composition, clock))
     return result
@@ -114,13 +113,14 @@ def _entry(ledger: LedgerView, id_: str) -> Entry:
 
 
 def _choose(
-    composition: Entry, claimed: dict[str, Outcomes], lock: Lock, count: int | None
+    composition: Entry, claims: Sequence[Mapping[str, Outcomes]], lock: Lock, count: int | None
 ) -> dict[str, list[int]]:
     """Return the item numbers to answer again, by suite."""
     from compose.replay import sample
 
-    suites = [suite.id for suite in lock.suites if suite.id in claimed]
-    sizes = [len(claimed[suite].outcomes) for suite in suites]
+    items = _items(claims)
+    suites = [suite.id for suite in lock.suites if suite.id in items]
+    sizes = [items[suite] for suite in suites]
     if count is None:
         chosen: Sequence[Sequence[int]] = [range(size) for size in sizes]
     else:
@@ -128,6 +128,11 @@ def _choose(
         seed = hashlib.sha256(f"{composition.id} {secrets.token_hex(16)}".encode()).digest()
         chosen = sample(seed, sizes, count)
     return {suite: list(items) for suite, items in zip(suites, chosen, strict=True)}
+
+
+def _items(claims: Sequence[Mapping[str, Outcomes]]) -> dict[str, int]:
+    """Return the number of items of every suite that some evaluation claims."""
+    return {suite: len(each.outcomes) for claim in claims for suite, each in claim.items()}
 
 
 def _in_new_process(home: Home, lock: Lock, chosen: dict[str, list[int]]) -> Rebuilt:
@@ -156,13 +161,22 @@ def rebuild(home: Home, lock_bytes: bytes, chosen: dict[str, list[int]]) -> Rebu
 
 
 def _compare(
-    composition: Entry, lock: Lock, claimed: dict[str, Outcomes], rebuilt: Rebuilt
+    composition: Entry,
+    lock: Lock,
+    claims: Sequence[Mapping[str, Outcomes]],
+    rebuilt: Rebuilt,
 ) -> Replayed:
     from compose.replay import combine, compare, detection_probability
 
-    total = sum(len(outcomes.outcomes) for outcomes in claimed.values())
+    total = sum(_items(claims).values())
+    checked = sum(len(outcomes.outcomes) for outcomes in rebuilt.outcomes.values())
     verdict = combine(
-        [compare(claimed[suite], outcomes) for suite, outcomes in rebuilt.outcomes.items()]
+        [
+            compare(claim[suite], outcomes)
+            for claim in claims
+            for suite, outcomes in rebuilt.outcomes.items()
+            if suite in claim
+        ]
     )
     mismatches = [mismatch.describe() for mismatch in verdict.mismatches]
     state: VerdictName = verdict.state
@@ -175,11 +189,11 @@ def _compare(
         state = "inconclusive"
         mismatches.append(f"here: {_stack(software())}; in the lock: {_stack(lock.software)}")
     false = -(-total // 100)
-    probability = detection_probability(total, false, verdict.checked) if total else Fraction(0)
+    probability = detection_probability(total, false, checked) if total else Fraction(0)
     return Replayed(
         id=composition.id,
         verdict=state,
-        checked=verdict.checked,
+        checked=checked,
         total=total,
         mismatches=mismatches,
         system_digest=rebuilt.system_digest,

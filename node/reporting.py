@@ -133,8 +133,6 @@ def _facts(ledger: LedgerView, composition: Entry, lock: Lock) -> Iterator[Fact]
     yield Fact("composed by", f"{ledger.name_of(composition.author)} ({composition.author})")
     yield Fact("base model", f"{lock.base.name}, digest {lock.base.digest}")
     yield Fact("method", f"{lock.method.name} version {lock.method.version} ({parameters})")
-    yield Fact("composition", composition.id)
-    yield Fact("lock", str(lock.cid()))
     yield Fact("system digest", str(composition.statement.predicate["system_digest"]))
     yield Fact("exactness class", lock.exactness)
     yield Fact("software", ", ".join(f"{name} {value}" for name, value in lock.software.items()))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from ledger.errors import NotFoundError, PnodeError, UnavailableError, UsageError
 from node.gateway import IMMUTABLE, NotAcceptableError, answer
 from node.home import Home
+from node.live import live_reading
 from node.pages import home_page, home_record
 from node.published import Published
 from node.tree import resolve
@@ -69,7 +70,7 @@ class Site:
         """Answer `/`."""
         from starlette.responses import HTMLResponse
 
-        with self._home.reading() as database:
+        with live_reading(self._home) as database:
             page = home_page(home_record(self._home, database))
         return HTMLResponse(page, headers={"Cache-Control": _BRIEF})
 
@@ -77,7 +78,7 @@ class Site:
         """Answer `/index.json`."""
         from starlette.responses import JSONResponse
 
-        with self._home.reading() as database:
+        with live_reading(self._home) as database:
             record = home_record(self._home, database)
         return JSONResponse(record, headers={"Cache-Control": _BRIEF})
 
@@ -86,7 +87,7 @@ class Site:
         from starlette.responses import PlainTextResponse
 
         try:
-            with self._home.reading() as database:
+            with live_reading(self._home) as database:
                 return answer(request, database, self._home.store, self._published)
         except NotFoundError:
             if "only-if-cached" in request.headers.get("cache-control", ""):
@@ -97,7 +98,7 @@ class Site:
         """Answer every other path of the static tree."""
         from starlette.responses import Response
 
-        with self._home.reading() as database:
+        with live_reading(self._home) as database:
             found = resolve(database, self._home.store, request.scope["path"])
         caching = IMMUTABLE if found.immutable else _BRIEF
         headers = {"Cache-Control": caching, "Content-Type": found.content_type}

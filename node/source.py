@@ -103,9 +103,10 @@ class DirectorySource:
             descriptor = os.open(names[-1], flags, dir_fd=folder)
         finally:
             os.close(folder)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise NotFoundError(f"{self.address}{path} is not a regular file")
         with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise NotFoundError(f"{self.address}{path} is not a regular file")
             data = stream.read(max_bytes + 1)
         if len(data) > max_bytes:
             raise _too_large(self.address + path, max_bytes)

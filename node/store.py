@@ -31,14 +31,14 @@ class LocalStore:
 
     def put_block(self, cid: Cid, block: bytes) -> None:
         """Store one block durably; a block that is there already is left alone."""
-        path = self._path(cid)
+        path = self.path_of(cid)
         if not path.exists():
             make_folder(path.parent)
             write_atomic(path, block)
 
     def get_block(self, cid: Cid) -> bytes:
         """Return the bytes filed under a CID, unverified."""
-        path = self._path(cid)
+        path = self.path_of(cid)
         with storage_errors(path):
             try:
                 return path.read_bytes()
@@ -47,7 +47,7 @@ class LocalStore:
 
     def has(self, cid: Cid) -> bool:
         """Whether a block is here."""
-        return self._path(cid).exists()
+        return self.path_of(cid).exists()
 
     def pin(self, root: Cid) -> None:
         """Keep everything below a root."""
@@ -67,6 +67,7 @@ class LocalStore:
                 if not path.name.startswith("."):
                     yield Cid.parse(path.name)
 
-    def _path(self, cid: Cid) -> Path:
+    def path_of(self, cid: Cid) -> Path:
+        """Return the file a block has, or would have."""
         text = str(cid)
         return self._blocks / text[-3:-1] / text

@@ -133,7 +133,7 @@ def _artifacts(home: Home, entry: Entry) -> Iterator[Check]:
         yield Check("artifact", ok=False, detail=finding.message, target=entry.id, exit_code=code)
     cids = artifact_cids(entry.statement)
     if cids and not findings:
-        yield Check.passed("artifact", entry.id, ", ".join(cids))
+        yield Check.passed("artifact", entry.id, ", ".join(map(str, cids)))
 
 
 def _verify_file(home: Home | None, path: Path) -> Iterator[Check]:

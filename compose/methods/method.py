@@ -19,9 +19,10 @@ from compose.bank import MemberBank
 from compose.base import BaseModel
 from compose.delta import Deltas, parse_weight
 from compose.errors import MethodError
-from compose.forward import Decoder
+from compose.forward import MAX_WEIGHT_BYTES, Decoder
 from compose.suite import Suite
 from compose.tokens import Tokens
+from ledger.errors import PolicyError
 
 Level = Literal["weight", "api", "text", "logit"]
 Semantics = Literal["re-assembled", "fitted once, restricted"]
@@ -101,7 +102,18 @@ class Context:
     seed: int
 
     def decoders(self) -> list[Decoder]:
-        """Return the base and each member as models of their own."""
+        """Return the base and each member as models of their own.
+
+        Raises:
+            PolicyError: if they do not fit in memory together as float64.
+        """
+        total = self.decoder.nbytes * (len(self.members) + 1)
+        if total > MAX_WEIGHT_BYTES:
+            raise PolicyError(
+                f"{len(self.members)} members and the base take {total} bytes as float64, "
+                f"at most {MAX_WEIGHT_BYTES} are held",
+                hint="compose fewer members, or use a merge, which is one model",
+            )
         members = [self.decoder.with_deltas(member.deltas) for member in self.members]
         return [self.decoder, *members]
 

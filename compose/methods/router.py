@@ -102,12 +102,12 @@ class Routed(Speaker):
 
     def __init__(self, router: Router, delimiter: int | None = None) -> None:
         """Route on the prompt or, with a delimiter, anew after each one in the answer."""
-        self._router = router
+        self.router = router
         self._delimiter = delimiter
 
     def scores(self, prefixes: Sequence[Prefix], log_probs: Array) -> Array:  # noqa: ARG002
         """Return the router's logits for members, minus infinity for the base."""
-        routed = self._router.scores([self.query(prefix) for prefix in prefixes])
+        routed = self.router.scores([self.query(prefix) for prefix in prefixes])
         return np.concatenate([np.full((len(prefixes), 1), -np.inf), routed], axis=1)
 
     def query(self, prefix: Prefix) -> Ids:

@@ -12,7 +12,7 @@ PATH = click.Path(path_type=Path)
 """A path that need not exist; whoever opens it says precisely what is wrong with it."""
 
 
-class EntryId(click.ParamType):
+class EntryId(click.ParamType[str]):
     """An entry id or a unique prefix of at least 12 characters; completed from the home."""
 
     name = "ID"

@@ -10,11 +10,11 @@ import click
 from node.cli.arguments import ENTRY_ID, PATH
 from node.cli.failure import HINTS
 from node.cli.options import command
-from node.cli.output import Cell, Fields, Table
+from node.cli.output import Cell, Fields, Row, Table
 
 if TYPE_CHECKING:
-    from node.api import Verified
     from node.cli.session import Session
+    from node.verifying import Verified
 
 _SEVERITY_STYLE = {"error": "bad", "equivocation": "bad", "incomplete": "warn", "warning": "warn"}
 _SEVERITIES = ("equivocation", "error", "incomplete", "warning")
@@ -36,7 +36,7 @@ def verify_command(session: Session, targets: tuple[str, ...]) -> None:
     """
     verified = _verify(session, list(targets))
     several = len(targets) > 1
-    rows = [
+    rows: list[Row] = [
         [
             Cell("ok", "good") if check.ok else Cell("BAD", "bad"),
             check.name,
@@ -95,7 +95,7 @@ def audit_command(session: Session, replay: int, since: Path | None) -> None:
     """
     audited = session.node().audit(replay=replay, since=since)
     counts = ", ".join(f"{number} {name}" for name, number in audited.counts.items())
-    rows = [
+    rows: list[Row] = [
         [
             Cell(finding.severity, _SEVERITY_STYLE.get(finding.severity, "")),
             finding.check,

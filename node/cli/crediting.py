@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,11 @@ import click
 
 from node.cli.arguments import ENTRY_ID, PATH
 from node.cli.options import command
-from node.cli.output import Cell, Fields, Lines, Table
+from node.cli.output import Cell, Fields, Lines, Row, Table
 from node.cli.record import to_record
 
 if TYPE_CHECKING:
+    from node.attributing import EstimatorName
     from node.cli.session import Session
 
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--confidence", default="0.95", show_default=True, help="Level of the intervals.")
 def attribute_command(
-    session: Session, id: str, estimator: str, budget: int | None, confidence: str
+    session: Session, id: str, estimator: EstimatorName, budget: int | None, confidence: str
 ) -> None:
     """Compute what each contribution was worth.
 
@@ -49,6 +50,8 @@ def attribute_command(
     """
     node = session.node()
     attributed = node.attribute(id, estimator=estimator, budget=budget, confidence=confidence)
+    names = {line.author: line.name for line in node.list()}
+    values = to_record(attributed.values)
     counts = attributed.coalitions
     coalitions = f"{counts['evaluated']} evaluated, {counts['cached']} from the cache"
     session.output.result(
@@ -60,13 +63,14 @@ def attribute_command(
                 ("estimator", _estimator(attributed.estimator)),
                 ("coalitions", f"{counts['total']} in the table: {coalitions}"),
                 ("efficiency gap", attributed.efficiency_gap),
+                ("intervals", f"{confidence}, from {_sources(values)}"),
                 ("id", attributed.id),
             ]
         ),
         Lines([""]),
         Table(
-            ["CONTRIBUTOR", "CONTRIBUTION", "SHARE", "VALUE", f"{confidence} INTERVAL", "NOTE"],
-            [_value(to_record(value)) for value in attributed.values],
+            ["CONTRIBUTOR", "CONTRIBUTION", "SHARE", "VALUE", "INTERVAL", "NOTE"],
+            [_value(value, names) for value in values],
         ),
         ids=[attributed.id],
     )
@@ -111,30 +115,26 @@ def _estimator(value: object) -> str:
     return f"{record.get('name', '')}" + (f" ({reason})" if reason else "")
 
 
-def _value(value: Mapping[str, Any]) -> Sequence[Cell | str]:
-    low, high = _interval(value.get("interval"))
+def _sources(values: list[dict[str, Any]]) -> str:
+    """Say where the uncertainty comes from: the items of the suites, the sampling, or both."""
+    found = {source for value in values for source in value["interval"].get("sources", ())}
+    return " and ".join(sorted(found)) or "nothing that varies"
+
+
+def _value(value: Mapping[str, Any], names: Mapping[str, str]) -> Row:
+    low, high = value["interval"]["low"], value["interval"]["high"]
     return [
-        str(value.get("name") or value["author"]),
+        names.get(value["author"]) or str(value["author"]),
         Cell(str(value["contribution"]), id=True),
         decimal(value.get("share"), 2, sign=False),
         decimal(value["value"]),
-        f"[{decimal(low)}, {decimal(high)}]" if low is not None else "-",
+        f"[{decimal(low)}, {decimal(high)}]",
         _note(low, high),
     ]
 
 
-def _interval(interval: Any) -> tuple[str | None, str | None]:
-    if isinstance(interval, Mapping):
-        return interval.get("low"), interval.get("high")
-    if isinstance(interval, list) and len(interval) == 2:
-        return str(interval[0]), str(interval[1])
-    return None, None
-
-
-def _note(low: str | None, high: str | None) -> str:
+def _note(low: str, high: str) -> str:
     """Say what a reader may not conclude."""
-    if low is None or high is None:
-        return ""
     try:
         return "not distinguishable from 0" if Fraction(low) <= 0 <= Fraction(high) else ""
     except (ValueError, ZeroDivisionError):

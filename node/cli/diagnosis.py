@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from node.cli.options import command
-from node.cli.output import Cell, Table
+from node.cli.output import Cell, Row, Table
 
 if TYPE_CHECKING:
     from node.cli.session import Session
@@ -31,14 +31,18 @@ def doctor_command(session: Session) -> None:
     from node.home import state_folder
 
     diagnosed = diagnose(session.home_path(), state_folder())
-    rows = [
-        [Cell(check.status, _STYLE[check.status]), check.name, check.detail, check.fix]
+    rows: list[Row] = [
+        [
+            Cell(check.status, _STYLE[check.status]),
+            check.name,
+            f"{check.detail}; {check.fix}" if check.fix else check.detail,
+        ]
         for check in diagnosed.checks
     ]
     session.output.result(
         "doctor",
         diagnosed,
-        Table(["", "CHECK", "FOUND", "FIX"], rows),
+        Table(["", "CHECK", "FOUND"], rows),
         ids=[check.name for check in diagnosed.checks if check.status == "fail"],
     )
     if not diagnosed.ok:

@@ -17,6 +17,7 @@ from node.cli.record import to_json
 
 _STYLES = {"good": "32", "bad": "31", "warn": "33", "strong": "1"}
 _GAP = "  "
+_WIDEST_LABEL = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,15 @@ class Cell:
     id: bool = False
 
 
+Value = Cell | str | int
+Row = Sequence[Value]
+
+
 @dataclass(frozen=True, slots=True)
 class Fields:
     """Labelled values, one per line; rows without a value are left out."""
 
-    rows: Sequence[tuple[str, Cell | str | int | None]]
+    rows: Sequence[tuple[str, Value | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class Table:
     """Rows under headings; `empty` is said instead when there are none."""
 
     header: Sequence[str]
-    rows: Sequence[Sequence[Cell | str | int]]
+    rows: Sequence[Row]
     empty: str = "nothing here"
 
 
@@ -163,8 +168,10 @@ class Output:
                 self._write(printable(line).rstrip())
 
     def _fields(self, block: Fields) -> None:
-        rows = [(label, cell_of(value)) for label, value in block.rows if value is not None]
-        width = max((len(label) for label, _ in rows), default=0)
+        rows = [
+            (printable(label), cell_of(value)) for label, value in block.rows if value is not None
+        ]
+        width = min(max((len(label) for label, _ in rows), default=0), _WIDEST_LABEL)
         for label, cell in rows:
             shown = paint(printable(cell.text), cell.style, on=self._color_out)
             self._write(f"{label.ljust(width)}{_GAP}{shown}".rstrip())
@@ -183,7 +190,7 @@ class Output:
                 self._write(line)
 
 
-def cell_of(value: Cell | str | int | None) -> Cell:
+def cell_of(value: Value | None) -> Cell:
     """Return a value as a cell."""
     return value if isinstance(value, Cell) else Cell("" if value is None else str(value))
 

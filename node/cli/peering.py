@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ledger.errors import EvidenceError, PnodeError, UnavailableError
 from node.cli.arguments import PATH
+from node.cli.failure import gravest
 from node.cli.options import Group, command
-from node.cli.output import Cell, Fields, Table
+from node.cli.output import Cell, Fields, Row, Table
 
 if TYPE_CHECKING:
+    from node.api import Node
     from node.cli.session import Session
 
-_HINT_SERVE = "others follow it with 'pnode peer add {url}'; stop with Ctrl-C"
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -63,23 +65,64 @@ def sync_command(session: Session, peers: tuple[str, ...]) -> None:
 
     With all peers of this home if none is named. Everything is verified before it is kept.
     """
-    synced = session.node().sync(list(peers))
-    rows = [
-        [line.peer, f"+{line.added}", line.size, Cell(line.state, _style(line.state))]
-        for line in synced.peers
+    node = session.node()
+    synced = [_sync(node, address) for address in peers or node.peers()]
+    if not synced:
+        node.sync([])
+    rows: list[Row] = [
+        [line["peer"], f"+{line['added']}", line["size"], Cell(line["state"], _style(line))]
+        for line in synced
     ]
     session.output.result(
         "sync",
-        synced,
-        Table(["PEER", "ADDED", "ENTRIES", "STATE"], rows, "no peers to sync with"),
-        ids=[line.peer for line in synced.peers],
+        {"peers": synced},
+        Table(["PEER", "ADDED", "ENTRIES", "STATE"], rows),
+        ids=[line["peer"] for line in synced if not line["errors"]],
     )
-    if not synced.peers:
-        session.output.hint("add one with 'pnode peer add URL'")
+    errors = [error for line in synced for error in line["errors"]]
+    if not session.output.mode.json:
+        for error in errors:
+            session.output.complain(error["message"], error["hint"])
+    if errors:
+        code = gravest([error["exit_code"] for error in errors])
+        click.get_current_context().exit(code)
 
 
-def _style(state: str) -> str:
-    return "good" if state in ("ok", "current", "updated") else "warn"
+def _sync(node: Node, address: str) -> dict[str, Any]:
+    """Sync with one peer; a peer that is away must not keep the others waiting."""
+    try:
+        (report,) = node.sync([address])
+    except (UnavailableError, EvidenceError) as error:
+        away = {"added": 0, "size": 0, "blocks": 0, "missing": 0, "logs": []}
+        return {"peer": address, "state": error.code, "errors": [_error(error)], **away}
+    return {
+        "peer": report.peer,
+        "added": report.added,
+        "size": report.size,
+        "state": report.state,
+        "blocks": report.blocks,
+        "missing": len(report.missing),
+        "logs": [
+            {"origin": log.origin, "added": log.added, "size": log.size, "state": log.state}
+            for log in report.logs
+        ],
+        "errors": [_error(error) for error in report.errors],
+    }
+
+
+def _error(error: PnodeError) -> dict[str, Any]:
+    return {
+        "code": error.code,
+        "exit_code": error.exit_code,
+        "message": error.message,
+        "hint": error.hint,
+    }
+
+
+def _style(line: dict[str, Any]) -> str:
+    if line["errors"]:
+        return "bad"
+    return "warn" if line["missing"] else "good"
 
 
 @command("serve", "pnode serve", "pnode serve --host 0.0.0.0 --port 8080")
@@ -92,15 +135,19 @@ def serve_command(session: Session, host: str, port: int) -> None:
 
     Reading needs no account. Only what the ledger names is handed out, never keys.
     """
-    node = session.node()
-    shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{port}"
-    session.output.result("serve", {"url": url, "origin": node.home.origin}, ids=[url])
-    session.output.flush()
-    if host not in _LOCAL:
-        session.output.warn(f"everyone who reaches {host} can read this ledger")
-    session.output.hint(f"serving {url}; " + _HINT_SERVE.format(url=url))
-    node.serve(host, port)
+    from node.serve import serve
+
+    home = session.node().home
+
+    def ready(url: str) -> None:
+        record = {"url": url, "origin": home.origin}
+        session.output.result("serve", record, Fields([("serving", url)]), ids=[url])
+        if host not in _LOCAL:
+            session.output.warn(f"everyone who reaches {host} can read this ledger")
+        session.output.hint(f"others follow it with 'pnode peer add {url}'; stop with Ctrl-C")
+        session.output.flush()
+
+    serve(home, host, port, ready=ready)
 
 
 @command("export", "pnode export /media/usb/pnode", "pnode --offline export ./mirror")
@@ -115,7 +162,13 @@ def export_command(session: Session, directory: Path) -> None:
     session.output.result(
         "export",
         exported,
-        Fields([("exported", str(directory))]),
+        Fields(
+            [
+                ("exported", str(exported.directory)),
+                ("files", f"{exported.files}, of which {exported.written} are new"),
+                ("written", f"{exported.bytes:,} bytes"),
+            ]
+        ),
         ids=[str(directory)],
     )
     session.output.hint(f"others read it with 'pnode sync {directory}'")

@@ -200,7 +200,7 @@ def _complete(session: Session) -> int:
     arguments = {"obj": session, "auto_envvar_prefix": PREFIX}
     try:
         return shell_complete(program(), arguments, "pnode", COMPLETE_VARIABLE, instruction)
-    except Exception:  # noqa: BLE001 - a broken home must not print into somebody's prompt
+    except Exception:  # a broken home must not print into somebody's prompt
         return 1
 
 

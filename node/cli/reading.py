@@ -9,7 +9,7 @@ import click
 
 from node.cli.arguments import ENTRY_ID, PATH
 from node.cli.options import command
-from node.cli.output import Cell, Fields, Lines, Table
+from node.cli.output import Cell, Fields, Lines, Row, Table, Value
 
 if TYPE_CHECKING:
     from node.cli.session import Session
@@ -32,7 +32,7 @@ def list_command(
 ) -> None:
     """List what is in force."""
     listed = session.node().list(kind=kind, author=author, status=status)
-    rows = [
+    rows: list[Row] = [
         [
             Cell(line.id, id=True),
             line.kind,
@@ -61,7 +61,10 @@ def list_command(
 @click.argument("id", type=ENTRY_ID)
 @click.option("--raw", is_flag=True, help="Only the exact bytes of the envelope.")
 def show_command(session: Session, id: str, raw: bool) -> None:
-    """Show one entry: its statement, its place in the log, its uses and credit."""
+    """Show one entry and its place in the log.
+
+    Its statement, its status, the signed tree that covers it, its uses and its credit.
+    """
     shown = session.node().show(id)
     if raw:
         session.output.data(shown.raw)
@@ -69,7 +72,7 @@ def show_command(session: Session, id: str, raw: bool) -> None:
     predicate: dict[str, Any] = shown.statement.get("predicate", {})
     place = f"index {shown.index} of {shown.origin}"
     signed = f"tree of {shown.size} entries, root {shown.root}" if shown.size else "not yet"
-    rows: list[tuple[str, Cell | str | None]] = [
+    rows: list[tuple[str, Value | None]] = [
         ("id", shown.id),
         ("kind", shown.kind),
         ("author", f"{shown.name} ({shown.author})" if shown.name else shown.author),
@@ -80,13 +83,14 @@ def show_command(session: Session, id: str, raw: bool) -> None:
         ("place", place),
         ("signed", signed),
     ]
-    rows += [
-        (name, _brief(value))
+    rows += [("used by", used) for used in shown.uses]
+    rows += [("credit", f"{item['value']} in {item['attribution']}") for item in shown.credit]
+    # Indented under a heading: the author chose these names, and could choose one of ours.
+    said: list[tuple[str, Value | None]] = [
+        (f"  {name}", _brief(value))
         for name, value in predicate.items()
         if name not in ("author", "manifest") and value not in ("", [], {})
     ]
-    rows += [("used by", used) for used in shown.uses]
-    rows += [("credit", f"{item['value']} in {item['attribution']}") for item in shown.credit]
     files = [
         [str(item.get("name", "")), str(item.get("digest", {}).get("sha256", ""))]
         for item in shown.statement.get("subject", [])
@@ -95,6 +99,8 @@ def show_command(session: Session, id: str, raw: bool) -> None:
         "show",
         shown,
         Fields(rows),
+        Lines(["", "its author says"]),
+        Fields(said),
         Lines([""]),
         Table(["FILE", "SHA256"], files, "no files"),
         ids=[shown.id],
@@ -123,6 +129,8 @@ def fetch_command(session: Session, target: str, output: Path) -> None:
         Fields([("artifact", fetched.cid), ("into", str(output)), ("files", len(fetched.files))]),
         ids=[fetched.cid],
     )
+    if fetched.warning:
+        session.output.warn(fetched.warning)
 
 
 @command("log", "pnode log", "pnode log --since 10 --json")
@@ -131,7 +139,7 @@ def fetch_command(session: Session, target: str, output: Path) -> None:
 def log_command(session: Session, origin: str | None, since: int) -> None:
     """List the entries of a log in order."""
     lines = session.node().log(origin=origin, since=since)
-    rows = [
+    rows: list[Row] = [
         [line.index, Cell(line.id, id=True), line.kind, line.created, line.title] for line in lines
     ]
     session.output.result(

@@ -1,1 +1,1 @@
-"""The demo: the world of private operations, its training and the trained models shipped."""
+"""The demo: the whole story on small real models, and the world they live in."""

@@ -1,0 +1,221 @@
+"""Exact values from a complete coalition table, in integers and fractions only.
+
+The Shapley value of player i weighs the marginal contribution to a coalition of s others by
+w(s) = s! (n-1-s)! / n! = 1 / (n C(n-1, s)). Collecting the terms per coalition T of size t,
+
+    phi_i = sum_{T with i} (w(t-1) + w(t)) v(T)  -  sum_T w(t) v(T),      w(-1) = w(n) = 0.
+
+lcm(1..n) clears every denominator n C(n-1, s) (Farhi, "An identity involving the least common
+multiple of binomial coefficients", 2009), so the sums are integers; at n = 16 they stay below
+2^53. The sums over the coalitions that hold i, for all i at once, cost one pass over the table by
+repeated halving. No floating-point number is involved, hence no order of summation either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from math import comb, lcm
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attribution.errors import EstimatorError, MissingCoalitionsError
+from attribution.game import Counts, ItemValues, mean
+from attribution.table import CoalitionTable, all_counts
+
+MAX_PLAYERS_EXACT: Final = 16
+_CHUNK_CELLS = 1 << 22
+
+
+def fold(cells: Counts) -> Counts:
+    """Return for every player the sum over the coalitions that hold it.
+
+    Args:
+        cells: integers of shape [2^n, columns], row S for coalition mask S.
+
+    Returns:
+        Integers of shape [n, columns].
+    """
+    players = cells.shape[0].bit_length() - 1
+    sums = np.empty((players, cells.shape[1]), dtype=np.int64)
+    work = cells
+    for player in reversed(range(players)):
+        lower, upper = work[: 1 << player], work[1 << player :]
+        sums[player] = upper.sum(axis=0)
+        work = lower + upper
+    return sums
+
+
+def fold_pairs(cells: Counts) -> Counts:
+    """Return for every pair the sum over the coalitions that hold both.
+
+    Returns:
+        Integers of shape [n, n, columns], symmetric; the diagonal holds `fold`.
+    """
+    players = cells.shape[0].bit_length() - 1
+    sums = np.zeros((players, players, cells.shape[1]), dtype=np.int64)
+    work = cells
+    for player in reversed(range(players)):
+        lower, upper = work[: 1 << player], work[1 << player :]
+        sums[player, player] = upper.sum(axis=0)
+        sums[player, :player] = fold(upper)
+        sums[:player, player] = sums[player, :player]
+        work = lower + upper
+    return sums
+
+
+def shapley_numerators(cells: Counts) -> Counts:
+    """Return lcm(1..n) times the Shapley values of integer games, shape [n, columns].
+
+    Args:
+        cells: shape [2^n, columns], one game per column.
+    """
+    players = cells.shape[0].bit_length() - 1
+    weight = _weights(players, lcm(*range(1, players + 1)))
+    sizes = _sizes(players)
+    held = fold(cells * (weight[sizes] + weight[sizes + 1])[:, None])
+    result: Counts = held - (cells * weight[sizes + 1][:, None]).sum(axis=0)
+    return result
+
+
+def interaction_numerators(cells: Counts) -> Counts:
+    """Return lcm(1..n-1) times the pairwise Shapley interaction indices.
+
+    The index of Grabisch and Roubens (1999) for a pair averages v(S+ij) - v(S+i) - v(S+j) + v(S)
+    with weights s! (n-2-s)! / (n-1)!; positive is synergy, negative is redundancy.
+
+    Returns:
+        Integers of shape [n, n, columns], symmetric, with a zero diagonal.
+    """
+    players = cells.shape[0].bit_length() - 1
+    if players < 2:
+        return np.zeros((players, players, cells.shape[1]), dtype=np.int64)
+    weight = _weights(players - 1, lcm(*range(1, players)))
+    padded = np.concatenate([weight, [0]])
+    sizes = _sizes(players)
+    # `padded[t]` is w(t-1), because `_weights` starts at w(-1) = 0.
+    both, one, none = padded[np.maximum(sizes - 1, 0)], padded[sizes], padded[sizes + 1]
+    pairs = fold_pairs(cells * (both + 2 * one + none)[:, None])
+    singles = fold(cells * (one + none)[:, None])
+    rest = (cells * none[:, None]).sum(axis=0)
+    result: Counts = pairs - singles[:, None] - singles[None, :] + rest
+    result[np.arange(players), np.arange(players)] = 0
+    return result
+
+
+def item_values(table: CoalitionTable) -> ItemValues:
+    """Return the exact Shapley value of every player on every item.
+
+    Raises:
+        MissingCoalitionsError: if the table is not complete.
+        EstimatorError: for more than 16 players.
+    """
+    parts = [shapley_numerators(cells) for cells in _item_columns(table)]
+    numerators = np.concatenate(parts, axis=1)[:, : table.items]
+    return ItemValues(numerators, lcm(*range(1, len(table.players) + 1)))
+
+
+def item_interactions(table: CoalitionTable) -> ItemValues:
+    """Return the pairwise interaction index on every item, one row per pair i < j in order."""
+    first, second = np.triu_indices(len(table.players), k=1)
+    parts = [interaction_numerators(cells)[first, second] for cells in _item_columns(table)]
+    numerators = np.concatenate(parts, axis=1)[:, : table.items]
+    return ItemValues(numerators, lcm(*range(1, len(table.players))))
+
+
+def suite_values(table: CoalitionTable) -> tuple[tuple[Fraction, ...], ...]:
+    """Return the exact Shapley value of every player on every suite, from the counts alone."""
+    _require_complete(table)
+    numerators = shapley_numerators(all_counts(table)).tolist()
+    common = lcm(*range(1, len(table.players) + 1))
+    return tuple(
+        tuple(
+            Fraction(number, common * suite.items)
+            for number, suite in zip(row, table.suites, strict=True)
+        )
+        for row in numerators
+    )
+
+
+def shapley(table: CoalitionTable) -> tuple[Fraction, ...]:
+    """Return the exact Shapley value of every player in the game `mean-accuracy`."""
+    return tuple(mean(row) for row in suite_values(table))
+
+
+def banzhaf(table: CoalitionTable) -> tuple[Fraction, ...]:
+    """Return the raw Banzhaf value: the plain mean of a player's marginal contributions."""
+    _require_complete(table)
+    counts = all_counts(table)
+    players = len(table.players)
+    numerators = (2 * fold(counts) - counts.sum(axis=0)).tolist()
+    return tuple(
+        mean(
+            [
+                Fraction(number, suite.items << (players - 1))
+                for number, suite in zip(row, table.suites, strict=True)
+            ]
+        )
+        for row in numerators
+    )
+
+
+def leave_one_out(table: CoalitionTable) -> tuple[Fraction, ...]:
+    """Return what the whole loses without each player, v(N) - v(N without i).
+
+    Raises:
+        MissingCoalitionsError: if one of these coalitions was not evaluated.
+    """
+    whole = table.value(table.everyone)
+    return tuple(
+        whole - table.value(table.everyone ^ (1 << player)) for player in range(len(table.players))
+    )
+
+
+def alone(table: CoalitionTable) -> tuple[Fraction, ...]:
+    """Return what each player adds to the base on its own, v({i}) - v({}).
+
+    Raises:
+        MissingCoalitionsError: if one of these coalitions was not evaluated.
+    """
+    base = table.value(0)
+    return tuple(table.value(1 << player) - base for player in range(len(table.players)))
+
+
+def _weights(players: int, common: int) -> NDArray[np.int64]:
+    """Return common * [w(-1), w(0), ..., w(players-1), w(players)] with zeros at both ends."""
+    inner = [common // (players * comb(players - 1, size)) for size in range(players)]
+    return np.array([0, *inner, 0], dtype=np.int64)
+
+
+def _sizes(players: int) -> NDArray[np.int64]:
+    sizes = np.zeros(1, dtype=np.int64)
+    for _ in range(players):
+        sizes = np.concatenate([sizes, sizes + 1])
+    return sizes
+
+
+def _item_columns(table: CoalitionTable) -> Iterator[Counts]:
+    """Yield the table as 0/1 integers in groups of whole bytes of items, padding included."""
+    _require_complete(table)
+    packed = table.all_packed()
+    step = max(1, _CHUNK_CELLS // (8 * packed.shape[0]))
+    for start in range(0, packed.shape[1], step):
+        yield np.unpackbits(packed[:, start : start + step], axis=1).astype(np.int64)
+
+
+def _require_complete(table: CoalitionTable) -> None:
+    players = len(table.players)
+    if players > MAX_PLAYERS_EXACT:
+        raise EstimatorError(
+            f"exact values need 2^{players} coalitions; at most {MAX_PLAYERS_EXACT} players "
+            "are computed exactly",
+            hint="use --estimator permutation",
+        )
+    if not table.complete:
+        absent = (1 << players) - len(table.rows)
+        first = next(table.missing())
+        raise MissingCoalitionsError(
+            f"table: {absent} of {1 << players} coalitions are missing, first {first:x}"
+        )

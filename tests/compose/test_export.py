@@ -1,0 +1,121 @@
+"""An exported merge loads in plain PEFT and answers as the system does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compose.adapter import inspect_adapter
+from compose.base import BaseModel, open_base
+from compose.delta import delta_of
+from compose.errors import MethodError
+from compose.evaluation import evaluate
+from compose.export import export_adapter
+from compose.methods import find_method
+from compose.methods.method import Context
+from compose.system import open_context
+from ledger.errors import StorageError
+from tests.compose.systems import Workshop, cid_of, exact_suite, prompts
+
+# PEFT 0.21.2 asks transformers for a property that 5.23 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def workshop(tiny_base: Path, tiny_adapters: list[Path]) -> Workshop:
+    base = open_base(tiny_base, name="tiny")
+    adapters = {
+        str(cid_of(f"entry {number}")): inspect_adapter(path, base)
+        for number, path in enumerate(tiny_adapters)
+    }
+    exact = exact_suite("exact", prompts(), ["?"] * len(prompts()))
+    return Workshop(base, adapters, (exact,), exact)
+
+
+def context_of(shop: Workshop, method: str, **parameters: str) -> Context:
+    return open_context(shop.lock(method, **parameters), shop.base, shop.adapters, None)
+
+
+def peft_answers(base: BaseModel, adapter: Path) -> list[str]:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoTokenizer, LlamaForCausalLM
+
+    plain = LlamaForCausalLM.from_pretrained(base.directory)
+    model = PeftModel.from_pretrained(plain, adapter).eval()
+    tokenizer = AutoTokenizer.from_pretrained(base.directory)
+    texts = []
+    for prompt in prompts():
+        ids = torch.tensor([tokenizer(prompt)["input_ids"]])
+        mask = torch.ones_like(ids)
+        produced = model.generate(
+            input_ids=ids, attention_mask=mask, max_new_tokens=5, do_sample=False
+        )
+        text = tokenizer.decode(produced[0, ids.shape[1] :], skip_special_tokens=True)
+        texts.append(text.strip())
+    return texts
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "rank"),
+    [
+        ("merge.linear", {"form": "mean"}, 12),
+        ("merge.linear", {"form": "sum", "scale": "-0.75"}, 12),
+        ("merge.ties", {"density": "0.4"}, 16),
+    ],
+)
+def test_peft_gives_the_same_greedy_answers(
+    workshop: Workshop, tmp_path: Path, method: str, parameters: dict[str, str], rank: int
+) -> None:
+    context = context_of(workshop, method, **parameters)
+    exported = export_adapter(find_method(method), context, tmp_path / "out")
+    assert exported.rank == rank
+    assert float(exported.error) < 1e-6
+    system = workshop.assemble(method, **parameters)
+    ours = [outcome.answer for outcome in evaluate(system, workshop.suites[0])]
+    assert peft_answers(workshop.base, tmp_path / "out") == ours
+
+
+def test_an_export_passes_our_own_inspection_with_the_same_deltas(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    context = context_of(workshop, "merge.linear", form="sum")
+    export_adapter(find_method("merge.linear"), context, tmp_path / "out")
+    adapter = inspect_adapter(tmp_path / "out", workshop.base)
+    assert adapter.scale == 1.0
+    merged = workshop.assemble("merge.linear", form="sum").assembly.merged
+    assert merged is not None
+    again = delta_of(adapter)
+    assert sorted(again) == sorted(merged)
+    for name, delta in merged.items():
+        assert np.allclose(again[name], delta, rtol=0, atol=1e-6)
+
+
+def test_a_smaller_rank_records_its_error(workshop: Workshop, tmp_path: Path) -> None:
+    method = find_method("merge.ties")
+    context = context_of(workshop, "merge.ties")
+    errors = [
+        float(export_adapter(method, context, tmp_path / str(rank), rank=rank).error)
+        for rank in (2, 6, 16)
+    ]
+    assert errors[0] > errors[1] > 0.05
+    assert errors[2] < 1e-6
+
+
+def test_only_merges_of_somebody_can_be_exported(workshop: Workshop, tmp_path: Path) -> None:
+    with pytest.raises(MethodError, match=r"logit\.select does not yield"):
+        export_adapter(
+            find_method("logit.select"), context_of(workshop, "logit.select"), tmp_path / "out"
+        )
+    nobody = open_context(workshop.lock("merge.linear", []), workshop.base, {}, None)
+    with pytest.raises(MethodError, match=r"merge\.linear does not yield"):
+        export_adapter(find_method("merge.linear"), nobody, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_directory_is_not_touched(workshop: Workshop, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="exists"):
+        export_adapter(find_method("merge.linear"), context_of(workshop, "merge.linear"), tmp_path)
+    assert list(tmp_path.iterdir()) == []

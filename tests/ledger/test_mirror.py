@@ -1,0 +1,126 @@
+"""The copy of somebody else's log holds only what that log signed and can prove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.checkpoint import Checkpoint, log_key, sign_checkpoint
+from ledger.database import Database
+from ledger.errors import EquivocationError, EvidenceError, ProofError, SignatureError
+from ledger.log import Log, find_log
+from ledger.merkle import leaf_hash, root_of
+from ledger.mirror import compare, extend
+from ledger.note import ED25519_COSIGNATURE, Note, NoteKey, NoteSignature
+from ledger.rules import LogEvidence, check_log
+from tests.ledger.makers import BOB, MALLORY, note_entry, origin_of, signed
+
+BODIES = [note_entry(BOB, number).body for number in range(600)]
+OTHER = [note_entry(BOB, number).body for number in range(600, 1_200)]
+ORIGIN = origin_of(BOB)
+KEY = log_key(ORIGIN, BOB.log.public)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with Database.create(tmp_path / "ledger.db") as database:
+        yield database
+
+
+def check_everything(database: Database, size: int) -> None:
+    log = Log(database, ORIGIN)
+    assert list(log.bodies()) == BODIES[:size]
+    evidence = LogEvidence(log.key, log.bodies(), list(log.checkpoints()), log.tile)
+    assert [f for f in check_log(evidence, []) if f.check != "log.genesis"] == []
+
+
+def test_a_log_is_mirrored_step_by_step(database: Database) -> None:
+    held = 0
+    for size in (1, 2, 255, 256, 257, 600):
+        extend(database, KEY, signed(BOB, BODIES[:size]), BODIES[held:size])
+        held = size
+    check_everything(database, 600)
+
+
+def test_mirroring_the_same_again_changes_nothing(database: Database) -> None:
+    note = signed(BOB, BODIES[:3])
+    extend(database, KEY, note, BODIES[:3])
+    extend(database, KEY, note, [])
+    check_everything(database, 3)
+    assert len(list(Log(database, ORIGIN).checkpoints())) == 1
+
+
+def test_entries_that_do_not_extend_what_is_held_are_refused(database: Database) -> None:
+    extend(database, KEY, signed(BOB, BODIES[:3]), BODIES[:3])
+    for bodies in (OTHER[:2], [BODIES[4], BODIES[3]], [BODIES[3], BODIES[4] + b" "]):
+        with pytest.raises(ProofError):
+            extend(database, KEY, signed(BOB, BODIES[:5]), bodies)
+    fork = [*OTHER[:3], *BODIES[3:5]]
+    with pytest.raises(ProofError):
+        extend(database, KEY, signed(BOB, fork), fork[3:])
+    check_everything(database, 3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_too_few_or_too_many_entries_are_refused(database: Database, count: int) -> None:
+    extend(database, KEY, signed(BOB, BODIES[:3]), BODIES[:3])
+    with pytest.raises(ProofError):
+        extend(database, KEY, signed(BOB, BODIES[:5]), BODIES[3 : 3 + count])
+    check_everything(database, 3)
+
+
+def test_a_shorter_checkpoint_is_refused(database: Database) -> None:
+    extend(database, KEY, signed(BOB, BODIES[:3]), BODIES[:3])
+    with pytest.raises(ProofError):
+        extend(database, KEY, signed(BOB, BODIES[:2]), [])
+    check_everything(database, 3)
+
+
+def test_a_checkpoint_of_another_key_is_refused_and_nothing_is_kept(database: Database) -> None:
+    root = root_of(leaf_hash(body) for body in BODIES[:3])
+    forged = bytes(sign_checkpoint(Checkpoint(ORIGIN, 3, root), MALLORY.log))
+    with pytest.raises(SignatureError):
+        extend(database, KEY, forged, BODIES[:3])
+    with pytest.raises(SignatureError):
+        extend(database, NoteKey(ORIGIN, KEY.kind, MALLORY.log.public), forged, BODIES[:3])
+    assert find_log(database, ORIGIN) is None
+
+
+def test_a_log_under_a_name_that_does_not_contain_its_key_is_refused(database: Database) -> None:
+    key = NoteKey("log.example/bob", KEY.kind, BOB.log.public)
+    root = root_of([leaf_hash(BODIES[0])])
+    note = bytes(sign_checkpoint(Checkpoint("log.example/bob", 1, root), BOB.log))
+    with pytest.raises(SignatureError):
+        extend(database, key, note, BODIES[:1])
+
+
+def test_the_log_key_is_kept_as_a_log_key(database: Database) -> None:
+    """The same key bytes under the cosigner type are another note key."""
+    key = NoteKey(ORIGIN, ED25519_COSIGNATURE, BOB.log.public)
+    text = Note.parse(signed(BOB, BODIES[:1])).text
+    odd = Note(text, (NoteSignature(ORIGIN, key.key_id, BOB.log.sign(text.encode())),))
+    for note in (signed(BOB, BODIES[:1]), bytes(odd)):
+        with pytest.raises(EvidenceError):
+            extend(database, key, note, BODIES[:1])
+    assert find_log(database, ORIGIN) is None
+
+
+def test_a_repeated_entry_is_refused_whole(database: Database) -> None:
+    """Entries are unique in a log; a log that repeats one is not mirrored past that point."""
+    bodies = [BODIES[0], BODIES[1], BODIES[0]]
+    with pytest.raises(EvidenceError):
+        extend(database, KEY, signed(BOB, bodies), bodies)
+    assert find_log(database, ORIGIN) is None
+
+
+def test_two_trees_of_one_size_are_an_equivocation() -> None:
+    one = Checkpoint(ORIGIN, 2, leaf_hash(b"1"))
+    two = Checkpoint(ORIGIN, 2, leaf_hash(b"2"))
+    with pytest.raises(EquivocationError):
+        compare(one, two)
+    assert not compare(one, one)
+    assert compare(None, one)
+    assert compare(one, Checkpoint(ORIGIN, 3, leaf_hash(b"3")))
+    assert not compare(one, Checkpoint(ORIGIN, 1, leaf_hash(b"0")))

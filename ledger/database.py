@@ -6,7 +6,8 @@ that is lost after it was signed would fork the log. Reads use plain SQL so that
 commands start fast.
 
 Trap: a WAL database is more than one file. Copying `ledger.db` without its `-wal` file loses the
-last commits; `read_only` opens either without changing a byte, also in a folder it cannot write.
+last commits, and a plain read creates files beside it. So there are two ways to read: `live`, safe
+beside a writer and cheap, and `read_only`, which works on a private copy and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 _BUSY_MILLISECONDS = 5_000
+_COPY_ATTEMPTS = 50
+_COPY_PAUSE = 0.05
 
 _APPEND_ONLY = """
 CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
@@ -72,21 +76,34 @@ class Database:
         _require_file(path)
         with storage_errors(path):
             database = cls(path, _connect(f"{path.resolve().as_uri()}?mode=rw", uri=True))
-            database.check_version()
+            database._checked()
+        return database
+
+    @classmethod
+    def live(cls, path: Path) -> Database:
+        """Open an existing database for reading, consistently, while others may write to it.
+
+        Leaves `-wal` and `-shm` files beside the ledger; where that is impossible, for example on
+        read-only media, it reads a copy as `read_only` does.
+        """
+        _require_file(path)
+        try:
+            database = cls(path, _connect_live(path))
+            database._checked()
+        except sqlite3.Error:
+            return cls.read_only(path)
         return database
 
     @classmethod
     def read_only(cls, path: Path) -> Database:
-        """Open an existing database without changing a byte of it or of its folder."""
+        """Open a private copy of an existing database; not a byte of its folder changes."""
         _require_file(path)
-        wal = path.with_name(path.name + "-wal")
         with storage_errors(path):
-            if not wal.exists() or wal.stat().st_size == 0:
-                uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
-                database = cls(path, sqlite3.connect(uri, uri=True))
-            else:
-                database = _snapshot(path, wal)
-            database.check_version()
+            folder = tempfile.TemporaryDirectory(prefix="pnode-read-")
+            connection = sqlite3.connect(_stable_copy(path, Path(folder.name)))
+            connection.execute("PRAGMA query_only = ON")
+            database = cls(path, connection, folder)
+            database._checked()
         return database
 
     def close(self) -> None:
@@ -120,10 +137,15 @@ class Database:
             with writer.atomic():
                 yield writer
 
-    def check_version(self) -> None:
-        """Require the format this code reads."""
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+    def _checked(self) -> None:
+        """Require the format this code reads; close the database if it has another."""
+        try:
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error:
+            self.close()
+            raise
         if version != SCHEMA_VERSION:
+            self.close()
             raise MalformedError(
                 f"{self.path}: ledger format {version}, this pnode reads {SCHEMA_VERSION}",
                 hint="use the pnode version that wrote this home",
@@ -163,13 +185,42 @@ def _connect(target: str, *, uri: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def _snapshot(path: Path, wal: Path) -> Database:
-    """Open a private copy of a database that has uncheckpointed commits beside it."""
-    folder = tempfile.TemporaryDirectory(prefix="pnode-read-")
-    copy = Path(folder.name) / path.name
-    shutil.copyfile(path, copy)
-    shutil.copyfile(wal, copy.with_name(copy.name + "-wal"))
-    return Database(path, sqlite3.connect(copy), folder)
+def _connect_live(path: Path) -> sqlite3.Connection:
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        # One transaction for as long as the database is open: one state of it.
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _stable_copy(path: Path, folder: Path) -> Path:
+    """Copy a database and its write-ahead log; again if a writer changed them meanwhile."""
+    files = (path, path.with_name(path.name + "-wal"))
+    for _ in range(_COPY_ATTEMPTS):
+        before = [_state(file) for file in files]
+        for file, state in zip(files, before, strict=True):
+            (folder / file.name).unlink(missing_ok=True)
+            if state is not None:
+                shutil.copyfile(file, folder / file.name)
+        if before == [_state(file) for file in files]:
+            return folder / path.name
+        time.sleep(_COPY_PAUSE)
+    raise HomeBusyError(f"{path} is being written all the time")
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    try:
+        info = file.stat()
+    except FileNotFoundError:
+        return None
+    return info.st_size, info.st_mtime_ns
 
 
 def _require_file(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -55,6 +55,7 @@ def audit(
         replay: how many of the latest compositions to rebuild and score again.
         since: a checkpoint note kept from earlier; its log must still extend it.
     """
+    home = replace(home, untouched=True)
     findings: list[Finding] = []
     accepted: list[PlacedEntry] = []
     with home.reading() as database:

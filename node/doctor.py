@@ -13,7 +13,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -126,7 +126,7 @@ def _home(path: Path, state: Path) -> Iterator[Diagnosis]:
         yield _disk(path)
         return
     try:
-        home = Home.open(path, state)
+        home = replace(Home.open(path, state), untouched=True)
     except PnodeError as error:
         yield Diagnosis("home", FAIL, error.message, error.hint)
         yield _disk(path)

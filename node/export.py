@@ -16,7 +16,6 @@ from ledger.database import storage_errors
 from ledger.errors import PolicyError, UsageError
 from node.durable import make_folder, write_atomic
 from node.home import MARKER, Home
-from node.live import live_reading
 from node.published import Published
 from node.tree import paths, resolve
 
@@ -47,7 +46,7 @@ def export(home: Home, directory: Path) -> ExportReport:
     make_folder(target)
     files = written = size = 0
     published = Published()
-    with live_reading(home) as database:
+    with home.reading() as database:
         for path in paths(database, home.store, published):
             files += 1
             place = target / path[1:]

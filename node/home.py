@@ -15,12 +15,13 @@ The signing lock lies outside, in the state folder, because restoring a backup m
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ledger.append import OwnLog
@@ -44,13 +45,17 @@ _LOCK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """An opened home; `origin` and `author` are its public identity."""
+    """An opened home; `origin` and `author` are its public identity.
+
+    With `untouched`, reading works on a copy and changes not a byte of the folder.
+    """
 
     path: Path
     state: Path
     name: str
     origin: str
     author: str
+    untouched: bool = False
 
     @classmethod
     def init(cls, path: Path, state: Path, *, name: str = "", seed: bytes | None = None) -> Home:
@@ -73,7 +78,10 @@ class Home:
         home.signing_lock().create()
         Database.create(home.ledger_path).close()
         with home.writing() as writer:
-            writer.append([_genesis(keys, recovery, name)])
+            if not writer.log.size:
+                writer.append([_genesis(keys, recovery, name)])
+            # An interrupted `init` may have signed another name; a log has one genesis.
+            home = replace(home, name=_signed_name(writer))
         write_atomic(path / MARKER, home._marker().encode())
         return home
 
@@ -95,6 +103,8 @@ class Home:
             raise MalformedError(f"{marker}: cannot be read ({error})") from None
         if value.get("format") != FORMAT:
             raise MalformedError(f"{marker}: home format {value.get('format')}, need {FORMAT}")
+        if not all(isinstance(text, str) for text in known):
+            raise MalformedError(f"{marker}: name, origin and author must be text")
         return cls(path, state, *known)
 
     @property
@@ -133,8 +143,9 @@ class Home:
 
     @contextmanager
     def reading(self) -> Iterator[Database]:
-        """Open the ledger without changing a byte of the home."""
-        with Database.read_only(self.ledger_path) as database:
+        """Open the ledger for reading, consistently, while another process may write."""
+        opened = Database.read_only if self.untouched else Database.live
+        with opened(self.ledger_path) as database:
             yield database
 
     @contextmanager
@@ -173,11 +184,12 @@ class Home:
         return SigningLock(self.state / "signing" / f"{name}.db", self.origin)
 
     def _marker(self) -> str:
-        quoted = self.name.replace("\\", "\\\\").replace('"', '\\"')
+        # What JSON escapes is escaped alike in TOML, which refuses DEL as well.
+        quoted = json.dumps(self.name, ensure_ascii=False).replace("\x7f", "\\u007f")
         return (
             f"# A pnode home. Copy the whole folder, never ledger.db alone.\n"
             f"format = {FORMAT}\n"
-            f'name = "{quoted}"\n'
+            f"name = {quoted}\n"
             f'origin = "{self.origin}"\n'
             f'author = "{self.author}"\n'
         )
@@ -221,6 +233,11 @@ def _genesis(keys: NodeKeys, recovery: PrivateKey, name: str) -> Entry:
         },
     )
     return Entry.sign(statement, keys.author)
+
+
+def _signed_name(log: OwnLog) -> str:
+    genesis = Entry.stored(next(log.log.bodies(0, 1)))
+    return str(genesis.statement.predicate.get("name", ""))
 
 
 def _keep_seed(path: Path, seed: bytes | None) -> bytes:

@@ -17,8 +17,9 @@ from typing import Any
 from ledger.append import OwnLog
 from ledger.encoding import canonical_json
 from ledger.entry import Entry
-from ledger.errors import NotFoundError, PolicyError, UsageError
+from ledger.errors import MalformedError, NotFoundError, PolicyError, UsageError
 from ledger.log import resolve_id
+from ledger.predicate import text
 from ledger.statement import Statement, Subject, subjects_of
 from ledger.view import ACTIVE, LedgerView
 from node.artifacts import StoredArtifact, StoredFile, scan, store_directory
@@ -95,18 +96,20 @@ def publish(
         UsageError: if the licence or the base cannot be determined.
     """
     offer = inspect(home, directory, terms)
-    artifact = store_directory(directory, None if dry_run else home.store)
+    said = _said(home, offer, terms)
     if dry_run:
+        artifact = store_directory(directory, None)
         return _published(home, offer, artifact, None, None, already=False)
+    keys = home.keys()
+    artifact = store_directory(directory, home.store)
+    predicate = said | {"cid": str(artifact.cid), "manifest": _manifest(artifact)}
     with home.writing() as log:
-        ledger = load_view(log.log.database)
-        predicate = _predicate(home, offer, artifact, terms, ledger)
-        held = _find_same(ledger, predicate)
+        held = _find_same(load_view(log.log.database), predicate)
         if held is not None:
             return _published(home, offer, artifact, log, held, already=True)
         files = [(file.path, file.sha256) for file in artifact.files]
         statement = Statement("contribution", subjects_of(files), predicate | {"created": clock()})
-        entry = Entry.sign(statement, home.keys().author)
+        entry = Entry.sign(statement, keys.author)
         log.append([entry])
         return _published(home, offer, artifact, log, entry, already=False)
 
@@ -233,9 +236,8 @@ def _card_license(directory: Path) -> str | None:
     return None
 
 
-def _predicate(
-    home: Home, offer: Offer, artifact: StoredArtifact, terms: Terms, ledger: LedgerView
-) -> dict[str, Any]:
+def _said(home: Home, offer: Offer, terms: Terms) -> dict[str, Any]:
+    """Return the predicate but for the bytes, everything in it checked before any is stored."""
     license_ = terms.license or offer.license
     if not license_:
         raise UsageError(
@@ -245,26 +247,35 @@ def _predicate(
     predicate: dict[str, Any] = {
         "author": home.author,
         "type": offer.kind,
-        "cid": str(artifact.cid),
         "title": terms.title or offer.title,
         "license": license_,
-        "manifest": _manifest(artifact),
         **offer.fields,
     }
     if terms.terms:
         predicate["terms"] = terms.terms
+    for name in ("title", "license", "terms"):
+        _check_text(name, predicate.get(name, ""))
     if terms.supersedes:
-        predicate["supersedes"] = _known(ledger, terms.supersedes)
+        predicate["supersedes"] = _known(home, terms.supersedes)
     if terms.derived_from:
-        predicate["derived_from"] = sorted({_known(ledger, id_) for id_ in terms.derived_from})
+        predicate["derived_from"] = sorted({_known(home, id_) for id_ in terms.derived_from})
     return predicate
 
 
-def _known(ledger: LedgerView, prefix: str) -> str:
-    found = [id_ for id_ in ledger.contributions if id_.startswith(prefix)]
-    if len(prefix) < 12 or len(found) != 1:
-        raise NotFoundError(f"no single contribution '{prefix}' in this ledger")
-    return found[0]
+def _check_text(name: str, value: str) -> None:
+    try:
+        text(value)
+    except MalformedError as error:
+        hint = f"shorten it or write it in plain text: --{name}"
+        raise UsageError(f"{name}: {error.message}", hint=hint) from None
+
+
+def _known(home: Home, prefix: str) -> str:
+    with home.reading() as database:
+        id_ = resolve_id(database, prefix)
+        if id_ not in load_view(database).contributions:
+            raise NotFoundError(f"{id_} is not a contribution")
+        return id_
 
 
 def _manifest(artifact: StoredArtifact) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from ledger.errors import NotFoundError, PnodeError, UnavailableError, UsageError
 from node.gateway import IMMUTABLE, NotAcceptableError, answer
 from node.home import Home
-from node.live import live_reading
 from node.pages import home_page, home_record
 from node.published import Published
 from node.tree import resolve
@@ -70,7 +69,7 @@ class Site:
         """Answer `/`."""
         from starlette.responses import HTMLResponse
 
-        with live_reading(self._home) as database:
+        with self._home.reading() as database:
             page = home_page(home_record(self._home, database))
         return HTMLResponse(page, headers={"Cache-Control": _BRIEF})
 
@@ -78,7 +77,7 @@ class Site:
         """Answer `/index.json`."""
         from starlette.responses import JSONResponse
 
-        with live_reading(self._home) as database:
+        with self._home.reading() as database:
             record = home_record(self._home, database)
         return JSONResponse(record, headers={"Cache-Control": _BRIEF})
 
@@ -87,7 +86,7 @@ class Site:
         from starlette.responses import PlainTextResponse
 
         try:
-            with live_reading(self._home) as database:
+            with self._home.reading() as database:
                 return answer(request, database, self._home.store, self._published)
         except NotFoundError:
             if "only-if-cached" in request.headers.get("cache-control", ""):
@@ -98,7 +97,7 @@ class Site:
         """Answer every other path of the static tree."""
         from starlette.responses import Response
 
-        with live_reading(self._home) as database:
+        with self._home.reading() as database:
             found = resolve(database, self._home.store, request.scope["path"])
         caching = IMMUTABLE if found.immutable else _BRIEF
         headers = {"Cache-Control": caching, "Content-Type": found.content_type}

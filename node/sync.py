@@ -31,7 +31,6 @@ from ledger.note import NoteKey
 from node.blockpull import BlockPull, BlockReport, Progress, silent
 from node.budget import Clock, MeteredSource, SyncLimits
 from node.home import Home
-from node.live import live_reading
 from node.loglist import MAX_LIST_BYTES, ListedLog, parse_logs
 from node.published import log_roots
 from node.pull import is_new, read_entries, read_offer
@@ -193,7 +192,7 @@ def _check_own(home: Home, source: Source, key: NoteKey) -> LogReport:
     """
     offer = read_offer(source, key)
     hint = "do not publish from this home; see docs/how-to/restore.md"
-    with live_reading(home) as database:
+    with home.reading() as database:
         log = Log(database, home.origin)
         try:
             larger = is_new(offer, log)
@@ -211,7 +210,7 @@ def _check_own(home: Home, source: Source, key: NoteKey) -> LogReport:
 
 def _extend_mirror(home: Home, source: Source, key: NoteKey, limits: SyncLimits) -> LogReport:
     offer = read_offer(source, key)
-    with live_reading(home) as database:
+    with home.reading() as database:
         held = find_log(database, key.name)
         size = held.size if held else 0
         if not is_new(offer, held):
@@ -230,7 +229,7 @@ def _sync_blocks(
     home: Home, source: Source, reports: Sequence[LogReport], limits: SyncLimits, progress: Progress
 ) -> BlockReport:
     """Complete what all entries held of these logs name, not only the new ones: so it resumes."""
-    with live_reading(home) as database:
+    with home.reading() as database:
         roots: dict[Cid, None] = {}
         for report in reports:
             log = find_log(database, report.origin)
@@ -242,6 +241,6 @@ def _sync_blocks(
 
 
 def _held_size(home: Home, origin: str) -> int:
-    with live_reading(home) as database:
+    with home.reading() as database:
         log = find_log(database, origin)
         return log.size if log else 0

@@ -116,6 +116,12 @@ class Output:
             binary.write(content)
             binary.flush()
 
+    def tell(self, text: str) -> None:
+        """Write a paragraph of a long account at once; other modes only get its result."""
+        if not (self.mode.json or self.mode.quiet):
+            self._block(Lines(text.split("\n")))
+            self._out.flush()
+
     def failure(self, code: str, message: str, hint: str) -> None:
         """Write an error as the command's result."""
         if self.mode.json:
@@ -233,7 +239,9 @@ def _draw_table(
     from rich.text import Text
 
     names = {"good": "green", "bad": "red", "warn": "yellow", "strong": "bold", "": ""}
-    table = RichTable(*header, box=None, pad_edge=False, header_style="bold" if color else "")
+    table = RichTable(box=None, pad_edge=False, header_style="bold" if color else "")
+    for title in header:
+        table.add_column(title, overflow="fold")  # an ellipsis would hide part of a hash
     for row in rows:
         # Text, not str: rich would obey [markup] in a stranger's title.
         table.add_row(*(Text(cell.text, style=names[cell.style]) for cell in row))

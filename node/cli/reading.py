@@ -120,7 +120,7 @@ def show_command(session: Session, id: str, raw: bool) -> None:
 def fetch_command(session: Session, target: str, output: Path) -> None:
     """Bring an artifact into a directory, every block verified.
 
-    TARGET is an entry id or the CID of an artifact. The directory appears complete or not at all.
+    Takes an entry id or the CID of an artifact. The directory appears complete or not at all.
     """
     fetched = session.node().fetch(target, output)
     session.output.result(

@@ -9,7 +9,6 @@ import click
 
 from node.cli.arguments import PATH
 from node.cli.options import command
-from node.cli.output import Lines
 
 if TYPE_CHECKING:
     from node.cli.session import Session
@@ -25,5 +24,5 @@ def demo_command(session: Session, keep: Path | None, train: Path | None) -> Non
     """
     from node.demo.story import run
 
-    told = run(keep, train, progress=session.progress())
-    session.output.result("demo", told, Lines([]))
+    told = run(keep, train, progress=session.progress(), say=session.output.tell)
+    session.output.result("demo", told, ids=[told.report])

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,9 @@ R = TypeVar("R")
 
 MAX_WEIGHT_BYTES = 64 * 2**30
 MAX_POSITIONS = 2**15
+SERIAL_BELOW = 512
+"""Models narrower than this run on one thread: sharing their small products costs more than it
+gains, and two threads that wait for each other on busy cores can be ten times slower."""
 _ACTIVATION_BYTES = 256 * 2**20
 
 
@@ -62,28 +65,34 @@ class Cache:
         return Cache(layers, self.length)
 
 
-def _exact(function: Callable[P, R]) -> Callable[P, R]:
-    """Run without gradients and with deterministic algorithms, and give the setting back."""
+def _exact(
+    method: Callable[Concatenate[Decoder, P], R],
+) -> Callable[Concatenate[Decoder, P], R]:
+    """Run without gradients and with deterministic algorithms, and give the settings back."""
 
-    @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _inference():
-            return function(*args, **kwargs)
+    @wraps(method)
+    def run(self: Decoder, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with _inference(self.shape):
+            return method(self, *args, **kwargs)
 
     return run
 
 
 @contextmanager
-def _inference() -> Iterator[None]:
+def _inference(shape: LlamaShape) -> Iterator[None]:
     import torch
 
     before = torch.are_deterministic_algorithms_enabled()
+    threads = torch.get_num_threads()
     torch.use_deterministic_algorithms(mode=True)
+    if shape.hidden_size < SERIAL_BELOW:
+        torch.set_num_threads(1)
     try:
         with torch.inference_mode():
             yield
     finally:
         torch.use_deterministic_algorithms(mode=before)
+        torch.set_num_threads(threads)
 
 
 class Decoder:

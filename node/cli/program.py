@@ -172,7 +172,7 @@ def _run(session: Session, args: list[str]) -> int:
         return leaving.exit_code
     except BrokenPipeError:
         return READER_GONE
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error is reported
         return _report(session, error)
 
 
@@ -200,7 +200,7 @@ def _complete(session: Session) -> int:
     arguments = {"obj": session, "auto_envvar_prefix": PREFIX}
     try:
         return shell_complete(program(), arguments, "pnode", COMPLETE_VARIABLE, instruction)
-    except Exception:  # a broken home must not print into somebody's prompt
+    except Exception:  # noqa: BLE001 - a broken home must not print into a prompt
         return 1
 
 

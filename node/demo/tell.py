@@ -32,8 +32,8 @@ def opening(world: World) -> str:
 def published(folder: Path, ids: Mapping[str, str]) -> str:
     """Say who published what."""
     lines = [f"  {name:<6} {id_}" for name, id_ in ids.items()]
-    intro = f"""1. Each contributor publishes from a home of its own: the adapter is inspected without
-    running it, stored by content, signed, and appended to the contributor's log. Homes and
+    intro = f"""1. Each contributor publishes from a home of its own: the adapter is inspected
+    without running it, stored by content, signed, and appended to the contributor's log. Homes and
     copies are below {folder}."""
     return "\n".join([_text(intro), *lines])
 

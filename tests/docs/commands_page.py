@@ -76,8 +76,13 @@ def _options(context: click.Context, params: list[click.Parameter]) -> str:
     rows = [record for record in records if record is not None]
     if not rows:
         return ""
-    lines = [f"| `{names}` | {text} |".replace("ID|CID", "ID\\|CID") for names, text in rows]
+    # A bar would end the cell, also inside code.
+    lines = [f"| `{_cell(names)}` | {_cell(text)} |" for names, text in rows]
     return "\n".join(["| option | meaning |", "| --- | --- |", *lines, ""])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
 
 
 if __name__ == "__main__":

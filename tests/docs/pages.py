@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 
-_FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.M | re.S)
+_FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _START = re.compile(r"<!-- start: (\w+) -->")
 _EXIT = re.compile(r"#.*\bexit (\d+)\b")
 _HEREDOC = re.compile(r"<<\s*'?([A-Z]+)'?")

@@ -16,13 +16,9 @@ from tests.docs.pages import ROOT, Command, commands, name_of, pages, split, sta
 NOT_RUN = {
     "make demo": "creates a virtual environment; the demo has tests of its own in tests/node/demo",
     "make test": "it is this very run",
-    "make ": "recipes that check or rebuild the repository, run by the checks themselves",
-    "git clone": "needs the network",
     "python3 -m venv": "needs an environment of its own",
     ". .venv/bin/activate": "needs an environment of its own",
     "pip install": "needs the network",
-    "python -m pytest": "it is this very run",
-    "pnode demo": "tested in tests/node/demo",
     "pnode serve": "runs until it is interrupted; tested in tests/node",
 }
 """What is shown and not run here, with the reason."""

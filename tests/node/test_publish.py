@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import NotFoundError, PnodeError, PolicyError, UsageError
+from ledger.errors import IdentityError, NotFoundError, PnodeError, PolicyError, UsageError
 from node.api import Node
 from node.home import Home
 from tests.compose import hostile
@@ -269,7 +269,7 @@ REFUSALS = (
         2,
         "llama-9",
     ),
-    Refusal("no licence", spoilt(lambda _: None), 2, "no licence", license=None),
+    Refusal("no licence", spoilt(hostile.with_file("card.json")), 2, "no licence", license=None),
     Refusal("configuration that is a list", spoilt(hostile.config_text(lambda _: "[]")), 2, "base"),
     Refusal("a link", suite_with(linked), 7, "links"),
     Refusal("a link to a folder", suite_with(linked_folder), 7, "links"),
@@ -293,18 +293,24 @@ def test_what_is_unfit_is_refused_and_leaves_the_home_untouched(
     assert snapshot(world_home.place.folder) == before
 
 
+@pytest.mark.parametrize("field", ["title", "license", "terms"])
+@pytest.mark.parametrize("value", ["x" * 2001, "\x1b[31mred"], ids=["long", "control"])
 def test_a_text_no_statement_can_hold_is_refused_before_anything_is_stored(
-    node: Node, tmp_path: Path
+    node: Node, tmp_path: Path, field: str, value: str
 ) -> None:
     suite = write_suite(tmp_path / "suite")
-    before = snapshot(node.home.path / "store")
-    with pytest.raises(PnodeError, match="title"):
-        node.publish(suite, title="x" * 2001)
-    with pytest.raises(PnodeError, match="title"):
-        node.publish(suite, title="\x1b[31mred")
-    assert len(node.log()) == 1
-    assert not before or snapshot(node.home.path / "store") == before
-    check_home(node)
+    before = snapshot(node.home.path)
+    with pytest.raises(UsageError, match=field):
+        node.publish(suite, **{field: value})
+    assert snapshot(node.home.path) == before
+
+
+def test_without_a_seed_nothing_is_stored(node: Node, tmp_path: Path) -> None:
+    (node.home.path / "keys" / "seed").unlink()
+    before = snapshot(node.home.path)
+    with pytest.raises(IdentityError, match="cannot sign"):
+        node.publish(write_suite(tmp_path / "suite"))
+    assert snapshot(node.home.path) == before
 
 
 def test_withdrawing_stops_future_use_and_names_the_compositions(composed: World) -> None:
@@ -345,7 +351,7 @@ def mirror_foreign_contribution(home: Home, tmp_path: Path) -> str:
     other = Place(tmp_path / "bob").init("bob")
     id_ = other.publish(write_suite(tmp_path / "foreign", "foreign")).id
     other.export(tmp_path / "stick")
-    sync(home, open_source(str(tmp_path / "stick")))
+    sync(home, open_source(str(tmp_path / "stick"), offline=True))
     assert id_ is not None
     return id_
 

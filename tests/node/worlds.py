@@ -173,7 +173,20 @@ def write_recipe(
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """Return every path below a folder with the hash of its bytes (a folder has none)."""
+    """Return every path below a folder with the hash of its bytes (a folder has none).
+
+    An empty write-ahead log and its index say nothing; every reader of SQLite leaves them.
+    """
+    return {
+        name: digest
+        for name, digest in strict_snapshot(folder).items()
+        if not name.endswith("-shm")
+        and not (name.endswith("-wal") and (folder / name).stat().st_size == 0)
+    }
+
+
+def strict_snapshot(folder: Path) -> dict[str, str]:
+    """Return every path below a folder, without exception, with the hash of its bytes."""
     return {
         path.relative_to(folder).as_posix(): (
             hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from commandline import Pnode
 
-INTERFACE = {
+INTERFACE: dict[str, tuple[list[str], set[str]]] = {
     "init": ([], {"home", "origin", "author"}),
     "status": ([], {"home", "origin", "size", "unsigned", "logs", "peers"}),
     "audit": ([], {"ok", "counts", "findings"}),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from commandline import Pnode
 
 SHELLS = ("bash", "zsh", "fish")
+
+Complete = Callable[[str], list[str]]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -34,7 +37,7 @@ def test_the_shell_itself_accepts_the_script(pnode: Pnode, shell: str) -> None:
 
 
 @pytest.fixture
-def complete(pnode: Pnode, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def complete(pnode: Pnode, monkeypatch: pytest.MonkeyPatch) -> Complete:
     def ask(line: str) -> list[str]:
         monkeypatch.setenv("_PNODE_COMPLETE", "bash_complete")
         monkeypatch.setenv("COMP_WORDS", line)
@@ -47,23 +50,23 @@ def complete(pnode: Pnode, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-
     return ask
 
 
-def test_commands_are_completed(complete) -> None:  # type: ignore[no-untyped-def]
+def test_commands_are_completed(complete: Complete) -> None:
     assert complete("pnode pub") == ["publish"]
     assert set(complete("pnode a")) == {"audit", "attribute"}
 
 
-def test_verbs_and_options_are_completed(complete) -> None:  # type: ignore[no-untyped-def]
+def test_verbs_and_options_are_completed(complete: Complete) -> None:
     assert complete("pnode peer re") == ["remove"]
     assert complete("pnode list --st") == ["--status"]
     assert complete("pnode list --status wi") == ["withdrawn"]
 
 
-def test_ids_are_completed_from_the_home(complete, pnode: Pnode, home: Path) -> None:  # type: ignore[no-untyped-def]
+def test_ids_are_completed_from_the_home(complete: Complete, pnode: Pnode, home: Path) -> None:
     (id_,) = pnode("list", "-q").out.split()
     assert complete("pnode show baf") == [id_]
 
 
-def test_no_home_completes_nothing_and_prints_no_error(complete) -> None:  # type: ignore[no-untyped-def]
+def test_no_home_completes_nothing_and_prints_no_error(complete: Complete) -> None:
     assert complete("pnode show baf") == []
 
 

@@ -10,9 +10,9 @@ import pytest
 from commandline import Pnode
 
 from ledger.errors import PnodeError
-from node.cli import program as program_module
 from node.cli.failure import failure_of, gravest
 from node.cli.program import COMMANDS, program
+from node.cli.session import Session
 
 NO_SUCH_ID = "bafkreiaaaaaaaaaaaaaaaa"
 
@@ -150,7 +150,7 @@ class _Failing:
         def fail(*_: object, **__: object) -> None:
             raise error
 
-        self._monkeypatch.setattr(program_module.Session, "node", fail)
+        self._monkeypatch.setattr(Session, "node", fail)
 
 
 @pytest.fixture
@@ -194,13 +194,13 @@ def test_debug_shows_the_traceback_and_keeps_json_alone(pnode: Pnode, failing: _
 def test_what_a_library_prints_does_not_reach_standard_output(
     pnode: Pnode, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine = program_module.Session.home_path
+    genuine = Session.home_path
 
-    def chatty(self: program_module.Session) -> Path:
+    def chatty(self: Session) -> Path:
         print("loading weights: 100%")
         return genuine(self)
 
-    monkeypatch.setattr(program_module.Session, "home_path", chatty)
+    monkeypatch.setattr(Session, "home_path", chatty)
     result = pnode("status", "--json")
     assert result.json["name"] == "ada"
     assert "loading weights" in result.err

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.cli.output import Cell, Fields, Lines, Mode, Output, Table, wants_color
+from node.cli.output import Cell, Fields, Lines, Mode, Output, Row, Table, wants_color
 from node.cli.printable import printable
 from node.cli.record import to_json, to_record
 
@@ -77,7 +77,7 @@ def test_quiet_is_one_id_per_line_and_no_hint() -> None:
 
 def test_people_get_aligned_columns_and_hints_beside_the_data() -> None:
     output, out, err = _sink(Mode())
-    rows = [["a", 1], [Cell("long", "good"), 22]]
+    rows: list[Row] = [["a", 1], [Cell("long", "good"), 22]]
     output.result("thing", VALUE, Fields([("id", "abc"), ("none", None)]), Table(["X", "N"], rows))
     output.hint("next")
     assert out.getvalue() == "id  abc\nX     N\na     1\nlong  22\n"
@@ -92,9 +92,9 @@ def test_an_empty_table_leaves_standard_output_empty() -> None:
 
 @pytest.mark.parametrize("title", HOSTILE)
 @pytest.mark.parametrize("terminal", [False, True])
-def test_hostile_text_reaches_no_terminal(title: str, terminal: bool) -> None:
+def test_hostile_text_reaches_no_terminal(title: str, *, terminal: bool) -> None:
     output, out, err = _sink(Mode(no_color=True), Terminal() if terminal else None)
-    rows = [[title, Cell(title, "bad", id=True)]]
+    rows: list[Row] = [[title, Cell(title, "bad", id=True)]]
     output.result("thing", None, Fields([(title, title)]), Lines([title]), Table(["A", "B"], rows))
     output.complain(title, title)
     output.warn(title)
@@ -143,7 +143,7 @@ def test_the_text_around_an_escape_sequence_survives() -> None:
     ],
 )
 def test_who_gets_colour(
-    mode: Mode, environment: dict[str, str], terminal: bool, expected: bool
+    mode: Mode, environment: dict[str, str], *, terminal: bool, expected: bool
 ) -> None:
     stream = Terminal() if terminal else io.StringIO()
     assert wants_color(stream, mode, environment) is expected
@@ -177,3 +177,22 @@ def test_records_hold_json_types_only() -> None:
     assert to_record({"b": {2, 1}, "a": (None, True)}) == {"b": [1, 2], "a": [None, True]}
     with pytest.raises(ValueError, match="JSON"):
         to_json({"value": float("nan")}, None)
+
+
+def test_a_story_is_told_to_people_only() -> None:
+    for mode, expected in (
+        (Mode(), "first\n  second\n"),
+        (Mode(json=True), ""),
+        (Mode(quiet=True), ""),
+    ):
+        output, out, _ = _sink(mode)
+        output.tell("first\n  second")
+        assert out.getvalue() == expected
+
+
+def test_a_narrow_terminal_hides_no_part_of_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    digest = "0123456789abcdef" * 4
+    output, out, _ = _sink(Mode(no_color=True), Terminal())
+    output.result("thing", None, Table(["NAME", "DIGEST"], [["a", digest]]))
+    assert digest in "".join(out.getvalue().split())

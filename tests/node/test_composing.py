@@ -1,0 +1,262 @@
+"""Composing: two nodes get the same digests, and what makes no sense is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ledger.errors import NotFoundError, PnodeError, PolicyError, UsageError
+from tests.node.worlds import (
+    BASE,
+    World,
+    build_world,
+    check_home,
+    predicate_of,
+    snapshot,
+    write_recipe,
+)
+
+DIGESTS = ("system_digest", "exactness", "lock")
+
+
+def score_roots(world: World, evaluation: str) -> list[tuple[int, int, str]]:
+    scores = predicate_of(world.node, evaluation)["scores"]
+    return [(score["correct"], score["total"], score["root"]) for score in scores]
+
+
+def test_the_same_seeds_give_the_same_systems_and_outcomes(
+    composed_home: World, tmp_path: Path
+) -> None:
+    """Even the lock is the same: it pins nothing that differs between two machines."""
+    other = build_world(tmp_path / "other")
+    assert other.ids == composed_home.ids
+    recipe = write_recipe(
+        tmp_path / "recipe.toml",
+        members=[other.ids[name] for name in ("cy", "bo", "ada")],
+        parameters={"form": "sum"},
+        suites=other.tests,
+    )
+    composed = other.node.compose(recipe)
+    assert composed.id == composed_home.compositions["merge.linear"]
+    assert composed.members == sorted(composed.members)
+    assert composed.exactness == "pinned"
+    ours = predicate_of(composed_home.node, str(composed.id))
+    theirs = predicate_of(other.node, str(composed.id))
+    assert {name: ours[name] for name in DIGESTS} == {name: theirs[name] for name in DIGESTS}
+    assert composed.evaluation is not None
+    assert score_roots(other, composed.evaluation) == score_roots(
+        composed_home, composed.evaluation
+    )
+    check_home(other.node)
+
+
+def test_another_node_with_other_keys_gets_the_same_system(
+    composed_home: World, tmp_path: Path
+) -> None:
+    from node.source import open_source
+    from node.sync import sync
+    from tests.node.worlds import Place
+
+    composed_home.node.export(tmp_path / "stick")
+    dave = Place(tmp_path / "dave").init("dave")
+    sync(dave.home, open_source(str(tmp_path / "stick"), offline=True))
+    dave.add_base(str(BASE), "cipher-tiny")
+    recipe = write_recipe(
+        tmp_path / "recipe.toml",
+        members=[composed_home.ids[name] for name in ("ada", "bo", "cy")],
+        parameters={"form": "sum"},
+        suites=composed_home.tests,
+    )
+    theirs = dave.compose(recipe)
+    ours = predicate_of(composed_home.node, composed_home.compositions["merge.linear"])
+    assert theirs.system_digest == ours["system_digest"]
+    assert theirs.lock != ours["lock"]
+    found = [item for item in dave.list(kind="evaluation")]
+    roots = {
+        tuple(score["root"] for score in predicate_of(dave, item.id)["scores"])
+        for item in found
+        if predicate_of(dave, item.id)["composition"]
+        in (theirs.id, composed_home.compositions["merge.linear"])
+    }
+    assert len(found) == 3
+    assert len(roots) == 1
+    check_home(dave)
+
+
+def test_selection_scores_more_than_the_merge(composed_home: World) -> None:
+    """The reference world: nobody but Ada and Bo knows operation Q0, each half of it."""
+    node = composed_home.node
+    totals = {}
+    for item in node.list(kind="evaluation"):
+        said = predicate_of(node, item.id)
+        totals[said["composition"]] = sum(score["correct"] for score in said["scores"])
+    merged, selected = (
+        totals[composed_home.compositions[name]] for name in ("merge.linear", "logit.select")
+    )
+    assert selected > merged
+
+
+def test_a_dry_run_locks_and_writes_nothing(world: World, tmp_path: Path) -> None:
+    node = world.node
+    node.list()
+    before = snapshot(world.place.folder)
+    recipe = write_recipe(tmp_path / "recipe.toml", suites=world.tests)
+    composed = node.compose(recipe, dry_run=True)
+    assert (composed.id, composed.evaluation, composed.system_digest) == (None, None, None)
+    assert len(composed.members) == 8
+    assert snapshot(world.place.folder) == before
+
+
+Refused = tuple[Callable[[World], dict[str, object]], type[PnodeError], int, str, str]
+
+REFUSED: dict[str, Refused] = {
+    "misspelt key": (lambda w: {"extra": 'membrs = "all"'}, UsageError, 2, "membrs", "members"),
+    "unknown method": (
+        lambda w: {"method": "merge.tie"}, UsageError, 2, "merge.tie", "merge.ties"
+    ),
+    "unknown parameter": (
+        lambda w: {"parameters": {"densty": "1"}}, UsageError, 2, "densty", ""
+    ),
+    "dev among the suites": (
+        lambda w: {"dev": w.ids["own0-test"]}, UsageError, 2, "dev suite", "judged"
+    ),
+    "dev among the suites, as a prefix": (
+        lambda w: {"dev": w.ids["own0-test"][:20]}, UsageError, 2, "dev suite", "judged"
+    ),
+    "unknown member": (
+        lambda w: {"members": ["b" + "a" * 20]}, NotFoundError, 5, "baaaa", "list"
+    ),
+    "ambiguous or short member": (
+        lambda w: {"members": ["bafkrei"]}, UsageError, 2, "not an entry id", "12 characters"
+    ),
+    "a suite as a member": (
+        lambda w: {"members": [w.ids["own0-dev"]]}, UsageError, 2, "not an adapter", ""
+    ),
+    "an adapter as a suite": (
+        lambda w: {"suites": [w.ids["ada"]]}, UsageError, 2, "not a suite", ""
+    ),
+    "no suites": (lambda w: {"suites": []}, UsageError, 2, "suites is empty", ""),
+    "a suite twice": (
+        lambda w: {"suites": [w.tests[0], w.tests[0]]}, UsageError, 2, "twice", ""
+    ),
+    "nobody by that name": (
+        lambda w: {"members": {"author": ["did:key:z6Mk"]}}, UsageError, 2, "no members", "list"
+    ),
+    "a table that cannot be": (lambda w: {"extra": "seed = -1"}, UsageError, 2, "seed", ""),
+    "not TOML": (lambda w: {"extra": "]["}, UsageError, 2, "recipe", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_recipe_that_makes_no_sense_is_refused(
+    world_home: World, tmp_path: Path, name: str
+) -> None:
+    changes, error, code, reason, hint = REFUSED[name]
+    settings = {"suites": world_home.tests} | changes(world_home)
+    recipe = write_recipe(tmp_path / "recipe.toml", **settings)  # type: ignore[arg-type]
+    world_home.node.list()
+    before = snapshot(world_home.place.folder)
+    with pytest.raises(error, match=reason) as caught:
+        world_home.node.compose(recipe)
+    assert caught.value.exit_code == code
+    assert hint in caught.value.hint
+    assert snapshot(world_home.place.folder) == before
+
+
+def test_an_unknown_base_or_recipe_is_not_found(world_home: World, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no such recipe"):
+        world_home.node.compose(tmp_path / "missing.toml")
+    recipe = write_recipe(tmp_path / "recipe.toml", suites=world_home.tests)
+    recipe.write_text(recipe.read_text().replace("cipher-tiny", "other"))
+    with pytest.raises(NotFoundError, match="no base 'other'"):
+        world_home.node.compose(recipe)
+
+
+def test_a_withdrawn_member_is_refused_by_name_and_left_out_by_all(
+    world: World, tmp_path: Path
+) -> None:
+    node = world.node
+    node.withdraw(world.ids["ada"], "wrong data")
+    named = write_recipe(
+        tmp_path / "named.toml", members=[world.ids["ada"], world.ids["bo"]], suites=world.tests
+    )
+    with pytest.raises(PolicyError, match=f"{world.ids['ada']} is withdrawn") as caught:
+        node.compose(named)
+    assert caught.value.exit_code == 7
+    everybody = node.compose(
+        write_recipe(tmp_path / "all.toml", suites=world.tests), dry_run=True
+    )
+    assert world.ids["ada"] not in everybody.members
+    assert len(everybody.members) == 7
+
+
+def test_filters_choose_and_exclude(world_home: World, tmp_path: Path) -> None:
+    node = world_home.node
+    recipe = write_recipe(
+        tmp_path / "recipe.toml",
+        members={
+            "author": [node.home.author],
+            "license": ["Apache-2.0"],
+            "exclude": [world_home.ids["hal"][:20]],
+        },
+        suites=world_home.tests,
+    )
+    composed = node.compose(recipe, dry_run=True)
+    assert composed.members == sorted(
+        world_home.ids[name] for name in ("ada", "bo", "cy", "dee", "eve", "fay", "gus")
+    )
+
+
+def test_a_merge_is_written_as_an_adapter_that_peft_loads_and_that_scores_the_same(
+    world: World, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import LlamaForCausalLM
+
+    node = world.node
+    recipe = write_recipe(
+        tmp_path / "merge.toml",
+        members=[world.ids["ada"], world.ids["bo"]],
+        parameters={"form": "sum"},
+        suites=world.tests,
+    )
+    composed = node.compose(recipe, tmp_path / "merged")
+    assert {Path(path).name for path in composed.files} >= {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    loaded = PeftModel.from_pretrained(
+        LlamaForCausalLM.from_pretrained(BASE), tmp_path / "merged"
+    )
+    assert loaded.active_peft_config.peft_type == "LORA"
+    published = node.publish(tmp_path / "merged", license="Apache-2.0", base="cipher-tiny")
+    again = node.compose(
+        write_recipe(
+            tmp_path / "one.toml",
+            members=[str(published.id)],
+            parameters={"form": "sum"},
+            suites=world.tests,
+        )
+    )
+    assert [each["correct"] for each in again.scores.values()] == [
+        each["correct"] for each in composed.scores.values()
+    ]
+    check_home(node)
+
+
+def test_only_a_merge_can_be_written_and_never_over_something(
+    world_home: World, tmp_path: Path
+) -> None:
+    recipe = write_recipe(
+        tmp_path / "recipe.toml",
+        method="logit.select",
+        dev=world_home.ids["own0-dev"],
+        suites=world_home.tests,
+    )
+    with pytest.raises(UsageError, match="no adapter to write"):
+        world_home.node.compose(recipe, tmp_path / "out")
+    merge = write_recipe(tmp_path / "merge.toml", suites=world_home.tests)
+    with pytest.raises(UsageError, match="exists already"):
+        world_home.node.compose(merge, tmp_path)

@@ -10,8 +10,6 @@ UsageError
 `- EstimatorError               2  bad-estimator     unknown, too large or too small a budget
 IncompleteError
 `- MissingCoalitionsError       9  missing-coalitions
-PnodeError
-`- MissingExtraError            1  missing-extra     an optional dependency is not installed
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ from ledger.errors import (
     EvidenceError,
     IncompleteError,
     MalformedError,
-    PnodeError,
     UsageError,
 )
 
@@ -72,10 +69,3 @@ class MissingCoalitionsError(IncompleteError):
 
     code = "missing-coalitions"
     default_hint = "evaluate the missing coalitions by running 'pnode attribute' again"
-
-
-class MissingExtraError(PnodeError):
-    """An optional dependency is not installed."""
-
-    code = "missing-extra"
-    default_hint = "install it with pip install 'pnode[report]'"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, ParamSpec
 
 from attribution.display import shortened
-from attribution.errors import MissingExtraError
+from compose.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -221,7 +221,10 @@ def _matplotlib() -> Any:
     try:
         import matplotlib as mpl
     except ImportError:
-        raise MissingExtraError("matplotlib, which draws the figures, is not installed") from None
+        raise MissingExtraError(
+            "matplotlib, which draws the figures, is not installed",
+            hint="install what it needs with: pip install 'pnode[report]'",
+        ) from None
     return mpl
 
 

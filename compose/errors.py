@@ -60,7 +60,7 @@ class MethodError(UsageError):
 
 
 class MissingExtraError(UsageError):
-    """A command that computes with models, on an install without torch."""
+    """A command that needs a part of pnode that is not installed."""
 
     code = "missing-extra"
     default_hint = "install what it needs with: pip install 'pnode[compose]'"

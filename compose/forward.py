@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,9 @@ R = TypeVar("R")
 MAX_WEIGHT_BYTES = 64 * 2**30
 MAX_POSITIONS = 2**15
 SERIAL_BELOW = 512
-"""Models narrower than this run on one thread: sharing their small products costs more than it
-gains, and two threads that wait for each other on busy cores can be ten times slower."""
+"""Loading a model narrower than this puts torch on one thread for the whole process: sharing its
+small products costs more than it gains, and threads that wait for each other on busy cores can be
+ten times slower. No answer depends on it."""
 _ACTIVATION_BYTES = 256 * 2**20
 
 
@@ -65,34 +66,28 @@ class Cache:
         return Cache(layers, self.length)
 
 
-def _exact(
-    method: Callable[Concatenate[Decoder, P], R],
-) -> Callable[Concatenate[Decoder, P], R]:
-    """Run without gradients and with deterministic algorithms, and give the settings back."""
+def _exact(function: Callable[P, R]) -> Callable[P, R]:
+    """Run without gradients and with deterministic algorithms, and give the setting back."""
 
-    @wraps(method)
-    def run(self: Decoder, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with _inference(self.shape):
-            return method(self, *args, **kwargs)
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _inference():
+            return function(*args, **kwargs)
 
     return run
 
 
 @contextmanager
-def _inference(shape: LlamaShape) -> Iterator[None]:
+def _inference() -> Iterator[None]:
     import torch
 
     before = torch.are_deterministic_algorithms_enabled()
-    threads = torch.get_num_threads()
     torch.use_deterministic_algorithms(mode=True)
-    if shape.hidden_size < SERIAL_BELOW:
-        torch.set_num_threads(1)
     try:
         with torch.inference_mode():
             yield
     finally:
         torch.use_deterministic_algorithms(mode=before)
-        torch.set_num_threads(threads)
 
 
 class Decoder:
@@ -118,6 +113,8 @@ class Decoder:
             import torch
         except ImportError:
             raise MissingExtraError("torch is not installed") from None
+        if base.shape.hidden_size < SERIAL_BELOW:
+            torch.set_num_threads(1)
         needed = base.shape.tensors()
         total = 8 * sum(math.prod(shape) for shape in needed.values())
         if total > MAX_WEIGHT_BYTES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from ledger.database import storage_errors
@@ -21,8 +22,7 @@ def rebuild(path: Path, ledger: LedgerView) -> None:
     """Write the tables of a view, replacing whatever was there."""
     import sqlite_utils
 
-    with storage_errors(path):
-        connection = sqlite3.connect(path, isolation_level=None)
+    with storage_errors(path), closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         database = sqlite_utils.Database(connection)
@@ -37,7 +37,13 @@ def rebuild(path: Path, ledger: LedgerView) -> None:
             database.table("frontier").insert(
                 {"digest": ledger.frontier.digest, "text": ledger.frontier.text}, strict=True
             )
-        connection.close()
+
+
+def discard(path: Path) -> None:
+    """Remove the tables, for example because they are damaged."""
+    with storage_errors(path):
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def content(path: Path) -> bytes:

@@ -106,6 +106,12 @@ class Log:
         for (note,) in self.database.query(sql, (self.row_id,)):
             yield Checkpoint.parse(Note.parse(note).text), note
 
+    def notes(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the stored checkpoint notes, unparsed, with the size each is filed under."""
+        sql = "SELECT size, note FROM checkpoint WHERE log = ? ORDER BY size"
+        for size, note in self.database.query(sql, (self.row_id,)):
+            yield size, note
+
     def checkpoint(self) -> tuple[Checkpoint, bytes] | None:
         """Return the largest stored checkpoint and its note."""
         sql = "SELECT note FROM checkpoint WHERE log = ? ORDER BY size DESC LIMIT 1"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger.errors import UsageError
+from node.clock import Clock, utc_now
 from node.home import Home, state_folder
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from node.composing import Composed, Progress
     from node.export import ExportReport
     from node.fetching import Fetched
-    from node.publish import Clock, Published, Withdrawn
+    from node.publish import Published, Withdrawn
     from node.reading import Listed, LogLine, Shown
     from node.replaying import Replayed
     from node.reporting import Reported
@@ -54,8 +55,6 @@ class Node:
         progress: Progress | None = None,
         clock: Clock | None = None,
     ) -> None:
-        from node.publish import utc_now
-
         self.home = home
         self._offline = offline
         self._progress = progress or _silent

@@ -10,7 +10,7 @@ from ledger.blocks import BlockStore
 from ledger.cid import Cid
 from ledger.entry import Entry
 from ledger.errors import DigestError, IncompleteError, NotFoundError, PnodeError
-from ledger.rules import ERROR, Finding
+from ledger.rules import ERROR, WARNING, Finding
 from ledger.statement import artifact_cids
 from ledger.unixfs import Limits, read_directory, walk
 
@@ -18,8 +18,18 @@ Check = Callable[[Entry, BlockStore], None]
 
 
 def check_blocks(entry: Entry, store: BlockStore) -> Iterator[Finding]:
-    """Check that everything an entry names is here, block by block."""
+    """Check that everything an entry names is here, block by block.
+
+    A base model may be too large to travel: without its blocks nothing can be replayed, but every
+    claim about it can still be checked, so its absence is only a warning.
+    """
+    base = entry.statement.predicate.get("base")
+    base_cid = base.get("cid") if isinstance(base, dict) else None
     for cid in artifact_cids(entry.statement):
+        if str(cid) == base_cid and not store.has(cid):
+            message = f"the base model {cid} is not in the block store; a replay needs it"
+            yield Finding("artifact.blocks", WARNING, entry.id, message)
+            continue
         try:
             for _ in walk(cid, store.get_block, Limits()):
                 pass

@@ -14,13 +14,13 @@ import numpy as np
 from ledger.entry import Entry, PlacedEntry
 from ledger.errors import UsageError
 from ledger.log import Log, resolve_id
-from ledger.statement import Statement, Subject
+from ledger.statement import Statement, subjects_of
 from node.artifacts import store_document
+from node.clock import Clock, utc_now
 from node.coalitioncache import CoalitionCache, coalition_key
 from node.composing import Progress, silent
 from node.home import Home
 from node.materials import Materials, cached_materials, read_lock
-from node.publish import Clock, utc_now
 from node.reading import load_view
 
 if TYPE_CHECKING:
@@ -197,26 +197,12 @@ def _publish(
     record = build_record(result.table, result.analysis, subject)
     data = encode(record)
     record_cid = store_document(data, home.store)
-    predicate = {
-        "author": home.author,
-        "created": clock(),
-        "composition": composition,
-        "record": str(record_cid),
-        "table": str(table_cid),
-        "root": record["table"]["root"],
-        "game": record["game"]["value"],
-        "estimator": record["estimator"]["name"],
-        "values": [_headline(value) for value in record["values"]],
-        "efficiency_gap": record["efficiency_gap"],
-    }
-    files = (("record.json", data), ("table.jsonl", table))
-    subjects = tuple(Subject(name, hashlib.sha256(body).hexdigest()) for name, body in files)
-    entry = Entry.sign(Statement("attribution", subjects, predicate), home.keys().author)
-    with home.writing() as log:
-        log.append([entry])
+    id_ = _already(home, composition, str(record_cid)) or _append(
+        home, composition, record, {"record.json": data, "table.jsonl": table}, clock
+    )
     counts = result.counts
     return Attributed(
-        id=entry.id,
+        id=id_,
         composition=composition,
         game=f"{record['game']['value']}, coalitions {semantics}",
         estimator=record["estimator"],
@@ -231,6 +217,45 @@ def _publish(
         record=str(record_cid),
         table=str(table_cid),
     )
+
+
+def _already(home: Home, composition: str, record: str) -> str | None:
+    """Return the entry in which this node has published the same record before."""
+    with home.reading() as database:
+        ledger = load_view(database)
+    for placed in ledger.about("attribution", "composition", composition):
+        entry = placed.entry
+        if entry.author == home.author and entry.statement.predicate["record"] == record:
+            return entry.id
+    return None
+
+
+def _append(
+    home: Home,
+    composition: str,
+    record: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    clock: Clock,
+) -> str:
+    predicate = {
+        "author": home.author,
+        "created": clock(),
+        "composition": composition,
+        "record": str(store_document(files["record.json"], None)),
+        "table": record["table"]["cid"],
+        "root": record["table"]["root"],
+        "game": record["game"]["value"],
+        "estimator": record["estimator"]["name"],
+        "values": [_headline(value) for value in record["values"]],
+        "efficiency_gap": record["efficiency_gap"],
+    }
+    subjects = subjects_of(
+        [(name, hashlib.sha256(data).hexdigest()) for name, data in files.items()]
+    )
+    entry = Entry.sign(Statement("attribution", subjects, predicate), home.keys().author)
+    with home.writing() as log:
+        log.append([entry])
+    return entry.id
 
 
 def _headline(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,16 +8,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ledger.checkpoint import open_checkpoint
+from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.database import Database, storage_errors
 from ledger.entry import Entry, PlacedEntry
-from ledger.errors import IncompleteError, NotFoundError, PnodeError
+from ledger.errors import (
+    DigestError,
+    IncompleteError,
+    MalformedError,
+    NotFoundError,
+    PnodeError,
+)
 from ledger.frontier import Frontier
 from ledger.log import Log, find_log, logs
 from ledger.note import Note
 from ledger.rules import (
     EQUIVOCATION,
     ERROR,
+    INCOMPLETE,
+    WARNING,
     Finding,
     LogEvidence,
     check_log,
@@ -26,10 +34,16 @@ from ledger.rules import (
 )
 from ledger.view import LedgerView, view
 from node.artifactcheck import check_blocks, check_contribution
-from node.claims import check_members, claimed_lock, claimed_outcomes, claimed_table
+from node.claims import (
+    check_attributed,
+    check_members,
+    check_scored,
+    claimed_lock,
+    claimed_outcomes,
+    claimed_table,
+)
 from node.composing import Progress, silent
 from node.home import Home
-from node.reading import current_frontier
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +66,50 @@ def audit(
     """Run every check.
 
     Args:
-        replay: how many of the latest compositions to rebuild and score again.
+        replay: how many compositions to rebuild and score again, the newest of each log first.
         since: a checkpoint note kept from earlier; its log must still extend it.
     """
     home = replace(home, untouched=True)
     findings: list[Finding] = []
     accepted: list[PlacedEntry] = []
+    latest: list[Checkpoint] = []
     with home.reading() as database:
         held = logs(database)
         for number, log in enumerate(held):
             progress("logs", number, len(held))
-            findings += check_log(_evidence(log), accepted)
+            points = list(_parsed_checkpoints(log, findings))
+            findings += check_log(LogEvidence(log.key, log.bodies(), points, log.tile), accepted)
+            latest += [max(point for point, _ in points)] if points else []
         if since is not None:
             findings += _check_since(database, since)
-        ledger = view(current_frontier(database), _below(database, accepted))
-    findings += check_references(ledger)
-    findings += _check_records(home, ledger, accepted, progress)
+        frontier = Frontier.of(latest)
+        ledger = view(frontier, _below(frontier, accepted))
+        findings += check_references(ledger)
+        findings += _check_records(home, database, ledger, accepted, progress)
     if replay:
         findings += _check_replays(home, ledger, replay, progress)
     code = exit_code(findings)
     return Audited(code == 0, _counts(len(held), ledger), findings, code)
 
 
-def _evidence(log: Log) -> LogEvidence:
-    return LogEvidence(log.key, log.bodies(), list(log.checkpoints()), log.tile)
+def _parsed_checkpoints(log: Log, findings: list[Finding]) -> Iterator[tuple[Checkpoint, bytes]]:
+    """Yield the checkpoints of a log that can be read; the others become findings."""
+    for size, note in log.notes():
+        try:
+            checkpoint = Checkpoint.parse(Note.parse(note).text)
+            if (checkpoint.origin, checkpoint.size) != (log.origin, size):
+                raise MalformedError(
+                    f"filed here is the checkpoint of {checkpoint.origin} at size {checkpoint.size}"
+                )
+        except PnodeError as error:
+            findings.append(Finding.of("log.checkpoint", f"{log.origin} at size {size}", error))
+            continue
+        yield checkpoint, note
 
 
-def _below(database: Database, accepted: list[PlacedEntry]) -> Iterator[PlacedEntry]:
-    sizes = {point.origin: point.size for point in current_frontier(database).checkpoints}
-    return (item for item in accepted if item.index < sizes.get(item.origin, 0))
+def _below(frontier: Frontier, accepted: list[PlacedEntry]) -> list[PlacedEntry]:
+    sizes = {point.origin: point.size for point in frontier.checkpoints}
+    return [item for item in accepted if item.index < sizes.get(item.origin, 0)]
 
 
 def _check_since(database: Database, path: Path) -> Iterator[Finding]:
@@ -104,45 +133,68 @@ def _check_since(database: Database, path: Path) -> Iterator[Finding]:
 
 
 def _check_records(
-    home: Home, ledger: LedgerView, accepted: list[PlacedEntry], progress: Progress
+    home: Home,
+    database: Database,
+    ledger: LedgerView,
+    accepted: list[PlacedEntry],
+    progress: Progress,
 ) -> Iterator[Finding]:
     for number, placed in enumerate(ledger.entries.values()):
         progress("records", number, len(ledger.entries))
         entry = placed.entry
         blocks = list(check_blocks(entry, home.store))
         yield from blocks
-        if blocks:
+        if any(finding.severity != WARNING for finding in blocks):
             continue
         if entry.kind == "contribution":
             yield from check_contribution(entry, home.store)
         elif entry.kind == "composition":
-            yield from _check_composition(home, entry, accepted)
+            yield from _check_composition(home, database, entry, accepted)
         elif entry.kind == "evaluation":
-            yield from _wrapped(
-                "evaluation.outcomes", entry, partial(claimed_outcomes, entry, home.store)
-            )
+            check = partial(_check_evaluation, home, ledger, entry)
+            yield from _wrapped("evaluation.outcomes", entry, check)
         elif entry.kind == "attribution":
-            yield from _wrapped(
-                "attribution.values", entry, partial(claimed_table, entry, home.store)
-            )
+            check = partial(_check_attribution, home, ledger, entry)
+            yield from _wrapped("attribution.values", entry, check)
 
 
-def _check_composition(home: Home, entry: Entry, accepted: list[PlacedEntry]) -> Iterator[Finding]:
+def _check_evaluation(home: Home, ledger: LedgerView, entry: Entry) -> None:
+    claimed_outcomes(entry, home.store)
+    composition = ledger.entries.get(entry.statement.predicate["composition"])
+    if composition is not None and composition.entry.kind == "composition":
+        check_scored(entry, composition.entry)
+
+
+def _check_attribution(home: Home, ledger: LedgerView, entry: Entry) -> None:
+    record, _ = claimed_table(entry, home.store)
+    check_attributed(record, ledger)
+
+
+def _check_composition(
+    home: Home, database: Database, entry: Entry, accepted: list[PlacedEntry]
+) -> Iterator[Finding]:
     try:
         lock = claimed_lock(entry, home.store)
     except PnodeError as error:
         yield Finding.of("composition.lock", entry.id, error)
         return
-    frontier = Frontier.from_records(
-        {"origin": point.origin, "size": point.size, "root": point.root.hex()}
-        for point in lock.frontier
-    )
-    sizes = {point.origin: point.size for point in frontier.checkpoints}
-    below = [item for item in accepted if item.index < sizes.get(item.origin, 0)]
     try:
-        check_members(lock, view(frontier, below))
+        frontier = Frontier.of(
+            Checkpoint(point.origin, point.size, point.root) for point in lock.frontier
+        )
+        _check_frontier(database, frontier)
+        check_members(lock, view(frontier, _below(frontier, accepted)))
     except PnodeError as error:
         yield Finding.of("composition.members", entry.id, error)
+
+
+def _check_frontier(database: Database, frontier: Frontier) -> None:
+    for point in frontier.checkpoints:
+        log = find_log(database, point.origin)
+        if log is None or log.size < point.size:
+            raise IncompleteError(f"the frontier of the lock needs {point.size} of {point.origin}")
+        if log.root(point.size) != point.root:
+            raise DigestError(f"the frontier of the lock is no tree of {point.origin}")
 
 
 def _wrapped(check: str, entry: Entry, run: Callable[[], object]) -> Iterator[Finding]:
@@ -157,7 +209,9 @@ def _check_replays(
 ) -> Iterator[Finding]:
     from node.replaying import replay
 
-    chosen = [placed.entry.id for placed in ledger.of_kind("composition")][:count]
+    # The newest of each log first; between logs there is no order.
+    newest = sorted(ledger.of_kind("composition"), key=lambda placed: -placed.index)
+    chosen = [placed.entry.id for placed in newest][:count]
     for number, id_ in enumerate(chosen):
         progress("replays", number, len(chosen))
         try:
@@ -165,8 +219,10 @@ def _check_replays(
         except PnodeError as error:
             yield Finding.of("replay", id_, error)
             continue
-        for mismatch in result.mismatches:
-            yield Finding("replay", ERROR, id_, mismatch)
+        if result.verdict != "reproduced":
+            severity = ERROR if result.verdict == "mismatch" else INCOMPLETE
+            for message in result.mismatches or ["nothing could be compared"]:
+                yield Finding("replay", severity, id_, message)
 
 
 def _counts(held: int, ledger: LedgerView) -> dict[str, int]:

@@ -6,12 +6,13 @@ claim bad evidence. `audit` turns the errors into findings; `replay` and `report
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ledger.blocks import BlockStore
 from ledger.cid import Cid
 from ledger.entry import Entry
-from ledger.errors import DigestError, EvidenceError
+from ledger.errors import DigestError, EvidenceError, IncompleteError
 from ledger.view import LedgerView
 from node.artifactcheck import check_subject
 from node.artifacts import read_document
@@ -66,6 +67,53 @@ def check_members(lock: Lock, at_frontier: LedgerView) -> None:
             raise DigestError(f"{locked.id} is not that contribution at the frontier")
         if offered.status == "withdrawn":
             raise EvidenceError(f"{locked.id} was withdrawn before this composition")
+
+
+def check_scored(evaluation: Entry, composition: Entry) -> None:
+    """Require that an evaluation scores suites of its composition only, each once.
+
+    Raises:
+        DigestError: naming a suite that is not one of them, or is scored twice.
+    """
+    suites = [score["suite"] for score in evaluation.statement.predicate["scores"]]
+    for suite in suites:
+        if suite not in composition.statement.predicate["suites"] or suites.count(suite) > 1:
+            raise DigestError(
+                f"evaluation {evaluation.id} scores suite {suite}, which composition "
+                f"{composition.id} does not have, or scores it twice"
+            )
+
+
+def check_attributed(record: Mapping[str, Any], ledger: LedgerView) -> None:
+    """Require that a record is about the composition it names, and that its authors are right.
+
+    Raises:
+        IncompleteError: if the composition or a contribution is not in the ledger.
+        DigestError: if the record has another lock, other players, suites or authors.
+    """
+    composition = _held(ledger, record["composition"]).statement.predicate
+    players = [player["contribution"] for player in record["players"]]
+    suites = [suite["id"] for suite in record["game"]["suites"]]
+    said = (record["lock"], players, suites)
+    if said != (composition["lock"], composition["members"], composition["suites"]):
+        raise DigestError(
+            f"the attribution record has not the lock, members and suites of composition "
+            f"{record['composition']}"
+        )
+    for named in [*record["players"], *record["values"]]:
+        author = _held(ledger, named["contribution"]).author
+        if named["author"] != author:
+            raise DigestError(
+                f"the attribution record gives {named['contribution']} to {named['author']}, "
+                f"it was signed by {author}"
+            )
+
+
+def _held(ledger: LedgerView, id_: str) -> Entry:
+    placed = ledger.entries.get(id_)
+    if placed is None:
+        raise IncompleteError(f"{id_} is not in the ledger at the current frontier")
+    return placed.entry
 
 
 def claimed_outcomes(entry: Entry, store: BlockStore) -> dict[str, Outcomes]:

@@ -17,9 +17,9 @@ from ledger.statement import Statement, Subject
 from ledger.view import LedgerView
 from node.artifacts import store_document
 from node.bases import KnownBase, add_base, find_base
+from node.clock import Clock, utc_now
 from node.home import Home
 from node.materials import Materials, cached_materials
-from node.publish import Clock, utc_now
 from node.reading import load_view
 
 if TYPE_CHECKING:

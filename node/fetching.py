@@ -10,7 +10,7 @@ from ledger.errors import MalformedError, UsageError
 from ledger.log import resolve_id
 from ledger.statement import artifact_cids
 from node.artifacts import extract, read_document, store_directory
-from node.durable import write_atomic
+from node.durable import make_folder, write_atomic
 from node.home import Home
 from node.reading import load_view
 
@@ -38,7 +38,7 @@ def fetch(home: Home, text: str, directory: Path) -> Fetched:
         extract(cid, home.store, directory)
     else:
         data = read_document(cid, home.store, what="document")
-        directory.mkdir(parents=True)
+        make_folder(directory)
         write_atomic(directory / str(cid), data)
     files = [file.path for file in store_directory(directory, None).files]
     return Fetched(str(cid), files, warning)

@@ -82,7 +82,7 @@ class Home:
                 writer.append([_genesis(keys, recovery, name)])
             # An interrupted `init` may have signed another name; a log has one genesis.
             home = replace(home, name=_signed_name(writer))
-        write_atomic(path / MARKER, home._marker().encode())
+        write_atomic(path / MARKER, _marker(home).encode())
         return home
 
     @classmethod
@@ -183,17 +183,6 @@ class Home:
         name = hashlib.sha256(self.origin.encode("utf-8")).hexdigest()
         return SigningLock(self.state / "signing" / f"{name}.db", self.origin)
 
-    def _marker(self) -> str:
-        # What JSON escapes is escaped alike in TOML, which refuses DEL as well.
-        quoted = json.dumps(self.name, ensure_ascii=False).replace("\x7f", "\\u007f")
-        return (
-            f"# A pnode home. Copy the whole folder, never ledger.db alone.\n"
-            f"format = {FORMAT}\n"
-            f"name = {quoted}\n"
-            f'origin = "{self.origin}"\n'
-            f'author = "{self.author}"\n'
-        )
-
 
 def find_home(flag: Path | None, start: Path) -> Path:
     """Return the home to use: given, else `.pnode/` above `start`, else the user's data folder."""
@@ -215,6 +204,18 @@ def state_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_state_dir("pnode"))
+
+
+def _marker(home: Home) -> str:
+    # What JSON escapes is escaped alike in TOML, which refuses DEL as well.
+    quoted = json.dumps(home.name, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return (
+        f"# A pnode home. Copy the whole folder, never ledger.db alone.\n"
+        f"format = {FORMAT}\n"
+        f"name = {quoted}\n"
+        f'origin = "{home.origin}"\n'
+        f'author = "{home.author}"\n'
+    )
 
 
 def _genesis(keys: NodeKeys, recovery: PrivateKey, name: str) -> Entry:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,9 @@ from ledger.statement import Statement, Subject, subjects_of
 from ledger.view import ACTIVE, LedgerView
 from node.artifacts import StoredArtifact, StoredFile, scan, store_directory
 from node.bases import KnownBase, bases, find_base, open_known
+from node.clock import Clock, utc_now
 from node.home import Home
 from node.reading import load_view
-
-Clock = Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +74,6 @@ class Offer:
     license: str | None
     summary: str
     fields: Mapping[str, Any]
-
-
-def utc_now() -> str:
-    """Return the current time as statements write it."""
-    return datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def publish(

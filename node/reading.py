@@ -11,7 +11,7 @@ from ledger import derived
 from ledger.database import Database
 from ledger.dsse import Envelope
 from ledger.entry import Entry, PlacedEntry
-from ledger.errors import IncompleteError, NotFoundError, StorageError
+from ledger.errors import EvidenceError, IncompleteError, NotFoundError, StorageError
 from ledger.frontier import Frontier
 from ledger.log import Log, logs, places, resolve_id
 from ledger.view import LedgerView, view
@@ -120,7 +120,11 @@ def list_entries(
 
 def _refresh(home: Home, ledger: LedgerView) -> None:
     try:
-        derived.rebuild(home.derived_path, ledger)
+        try:
+            derived.rebuild(home.derived_path, ledger)
+        except EvidenceError:
+            derived.discard(home.derived_path)
+            derived.rebuild(home.derived_path, ledger)
     except StorageError:
         return  # a home that cannot be written is still read; the tables are only a shortcut
 

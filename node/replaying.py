@@ -7,24 +7,25 @@ temporary folder, assembles, answers, and returns outcomes. No cache is read.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
+import json
 import secrets
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
+from ledger.encoding import encode_base64
 from ledger.entry import Entry
-from ledger.errors import IncompleteError, UsageError
+from ledger.errors import IncompleteError, PnodeError, UsageError
 from ledger.log import resolve_id
 from ledger.statement import Statement, Subject
 from ledger.view import LedgerView
-from node.claims import claimed_lock, claimed_outcomes
+from node.claims import check_scored, claimed_lock, claimed_outcomes
+from node.clock import Clock, utc_now
 from node.composing import software
 from node.home import Home
-from node.materials import fresh_materials
-from node.publish import Clock, utc_now
 from node.reading import load_view
 
 if TYPE_CHECKING:
@@ -80,9 +81,12 @@ def replay(
     """
     composition, evaluations = _claims(home, prefix)
     lock = claimed_lock(composition, home.store)
+    for evaluation in evaluations:
+        check_scored(evaluation, composition)
     claims = [claimed_outcomes(evaluation, home.store) for evaluation in evaluations]
     chosen = _choose(composition, claims, lock, sample)
-    rebuilt = _in_new_process(home, lock, chosen)
+    sizes = [(suite, len(each.outcomes)) for claim in claims for suite, each in claim.items()]
+    rebuilt = _in_new_process(home, lock, chosen, sizes)
     result = _compare(composition, lock, claims, rebuilt)
     if attest:
         result = replace(result, attested=_attest(home, result, composition, clock))
@@ -135,29 +139,40 @@ def _items(claims: Sequence[Mapping[str, Outcomes]]) -> dict[str, int]:
     return {suite: len(each.outcomes) for claim in claims for suite, each in claim.items()}
 
 
-def _in_new_process(home: Home, lock: Lock, chosen: dict[str, list[int]]) -> Rebuilt:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
-        return pool.submit(rebuild, home, lock.encode(), chosen).result()
+def _in_new_process(
+    home: Home,
+    lock: Lock,
+    chosen: Mapping[str, Sequence[int]],
+    sizes: Sequence[tuple[str, int]],
+) -> Rebuilt:
+    from compose.outcomes import parse_outcomes
+
+    request = {"lock": encode_base64(lock.encode()), "items": chosen, "sizes": sizes}
+    command = [sys.executable, "-m", "node.rebuilding", str(home.path), str(home.state)]
+    done = subprocess.run(  # noqa: S603 - our own module, arguments as a list
+        command, input=json.dumps(request).encode(), capture_output=True, check=False
+    )
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no output"])[-1]
+        raise PnodeError(f"the replay process failed: {last[:300]}") from None
+    if "error" in answer:
+        raise _same_error(answer["error"])
+    outcomes = {
+        suite: parse_outcomes(text.encode(), what=f"replayed outcomes of suite {suite}")
+        for suite, text in answer["outcomes"].items()
+    }
+    return Rebuilt(answer["system_digest"], outcomes)
 
 
-def rebuild(home: Home, lock_bytes: bytes, chosen: dict[str, list[int]]) -> Rebuilt:
-    """Assemble a lock from fresh bytes and answer the chosen items; runs in the new process."""
-    from compose.evaluation import evaluate
-    from compose.lock import Lock
-    from compose.outcomes import Outcomes
-    from compose.system import assemble
-
-    lock = Lock.parse(lock_bytes)
-    with fresh_materials(home, lock) as materials:
-        system = assemble(lock, materials.base, materials.adapters, materials.dev)
-        outcomes = {}
-        for locked, suite in zip(lock.suites, materials.suites, strict=True):
-            if chosen.get(locked.id):
-                items = tuple(suite.items[number] for number in chosen[locked.id])
-                answered = evaluate(system, replace(suite, items=items))
-                outcomes[locked.id] = Outcomes(locked.id, answered)
-        return Rebuilt(system.digest(), outcomes)
+def _same_error(error: Mapping[str, str]) -> PnodeError:
+    """Return the error of the other process as one of this."""
+    classes = [PnodeError]
+    for cls in classes:
+        classes += cls.__subclasses__()
+    cls = next((each for each in classes if each.code == error["code"]), PnodeError)
+    return cls(error["message"], hint=error["hint"])
 
 
 def _compare(

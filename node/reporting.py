@@ -15,7 +15,7 @@ from ledger.entry import Entry
 from ledger.errors import IncompleteError, PnodeError, UsageError
 from ledger.log import resolve_id
 from ledger.view import LedgerView
-from node.claims import claimed_lock, claimed_outcomes, claimed_table
+from node.claims import check_attributed, claimed_lock, claimed_outcomes, claimed_table
 from node.durable import make_folder, write_atomic
 from node.home import Home
 from node.reading import load_view
@@ -81,6 +81,7 @@ def report_model(home: Home, ledger: LedgerView, attribution: Entry) -> ReportMo
     from attribution.reportmodel import ReportModel
 
     record, table = claimed_table(attribution, home.store)
+    check_attributed(record, ledger)
     composition = ledger.entries[attribution.statement.predicate["composition"]].entry
     lock = claimed_lock(composition, home.store)
     pairs: tuple[Interaction, ...] = ()
@@ -194,14 +195,14 @@ def _scores(
     for placed in ledger.of_kind("evaluation"):
         other = ledger.entries.get(placed.entry.statement.predicate["composition"])
         if other is not None and other.entry.id != composition.id:
-            score = _comparable(home, placed.entry, other.entry, composition)
+            score = _comparable(home, placed.entry, other.entry, composition, table)
             if score is not None:
                 yield score
     yield SystemScore(lock.method.name, "composition", _counts(table, table.everyone))
 
 
 def _comparable(
-    home: Home, evaluation: Entry, other: Entry, composition: Entry
+    home: Home, evaluation: Entry, other: Entry, composition: Entry, table: CoalitionTable
 ) -> SystemScore | None:
     """Return the score of another method on the same members and suites, if the claim holds."""
     from attribution.reportmodel import SystemScore
@@ -214,6 +215,9 @@ def _comparable(
         outcomes = claimed_outcomes(evaluation, home.store)
     except PnodeError:
         return None  # `audit` reports it; a report shows only what checks out
+    items = {suite: len(each.outcomes) for suite, each in outcomes.items()}
+    if items != {suite.id: suite.items for suite in table.suites}:
+        return None
     counts = tuple(outcomes[suite].correct for suite in said["suites"])
     return SystemScore(str(predicate["method"]), "method", counts)
 
@@ -230,7 +234,15 @@ def _checks(home: Home, ledger: LedgerView, composition: Entry) -> Iterator[Chec
     yield Check("attribution.values", "pass", "recomputed from the coalition table, all equal")
     yield Check("composition.lock", "pass", "the lock says what the composition says")
     for placed in ledger.about("evaluation", "composition", composition.id):
-        outcomes = claimed_outcomes(placed.entry, home.store)
+        try:
+            outcomes = claimed_outcomes(placed.entry, home.store)
+        except PnodeError as error:
+            if placed.entry.author == composition.author:
+                raise
+            # A stranger's bad claim about this composition is told, and hinders nobody.
+            who = ledger.name_of(placed.entry.author)
+            yield Check("evaluation.outcomes", "fail", f"evaluation by {who}: {error.message}")
+            continue
         items = sum(len(each.outcomes) for each in outcomes.values())
         yield Check(
             "evaluation.outcomes", "pass", f"{items} item outcomes lead to the published roots"

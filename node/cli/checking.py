@@ -31,8 +31,8 @@ _VERDICT_STYLE = {"reproduced": "good", "mismatch": "bad", "inconclusive": "warn
 def verify_command(session: Session, targets: tuple[str, ...]) -> None:
     """Check entries, proofs, checkpoints and artifacts offline.
 
-    FILE is an envelope, a tlog-proof, a checkpoint or an equivocation file; one that carries all it
-    needs is checked without a home. Never opens a network connection.
+    FILE is an envelope, a tlog-proof or a checkpoint; one that carries all it needs is checked
+    without a home. Never opens a network connection.
     """
     verified = _verify(session, list(targets))
     several = len(targets) > 1
@@ -126,7 +126,7 @@ def audit_command(session: Session, replay: int, since: Path | None) -> None:
     "--sample",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Score only N items of each suite, or N coalitions of an attribution.",
+    help="Answer only N items again, drawn at random.",
 )
 @click.option("--attest", is_flag=True, help="Sign the verdict and add it to your log.")
 def replay_command(session: Session, id: str, sample: int | None, attest: bool) -> None:

@@ -73,8 +73,8 @@ base_command = Group(
 def compose_command(session: Session, recipe: Path, output: Path | None, dry_run: bool) -> None:
     """Lock, assemble, evaluate and record a recipe.
 
-    RECIPE is a TOML file that names a base, members, a method and suites. Members that are
-    withdrawn, or whose licences conflict, are refused.
+    RECIPE is a TOML file that names a base, members, a method and suites. A member that
+    was withdrawn or made for another base is refused.
     """
     composed = session.node().compose(recipe, output=output, dry_run=dry_run)
     count = len(composed.members)

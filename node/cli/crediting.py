@@ -85,7 +85,8 @@ def attribute_command(
 def report_command(session: Session, id: str, output: Path) -> None:
     """Write the governance report as one HTML file.
 
-    ID is an attribution. The page needs no network; a .json and a .csv twin are written beside it.
+    ID is an attribution or its composition. The page needs no network; a .json and a .csv twin are
+    written beside it.
     """
     reported = session.node().report(id, output)
     session.output.result(
@@ -117,24 +118,27 @@ def _estimator(value: object) -> str:
 
 def _sources(values: list[dict[str, Any]]) -> str:
     """Say where the uncertainty comes from: the items of the suites, the sampling, or both."""
-    found = {source for value in values for source in value["interval"].get("sources", ())}
+    found = {source for value in values for source in (value["interval"] or {}).get("sources", ())}
     return " and ".join(sorted(found)) or "nothing that varies"
 
 
 def _value(value: Mapping[str, Any], names: Mapping[str, str]) -> Row:
-    low, high = value["interval"]["low"], value["interval"]["high"]
+    interval = value["interval"] or {}
+    low, high = interval.get("low"), interval.get("high")
     return [
         names.get(value["author"]) or str(value["author"]),
         Cell(str(value["contribution"]), id=True),
         decimal(value.get("share"), 2, sign=False),
         decimal(value["value"]),
-        f"[{decimal(low)}, {decimal(high)}]",
+        f"[{decimal(low)}, {decimal(high)}]" if low and high else "unknown",
         _note(low, high),
     ]
 
 
-def _note(low: str, high: str) -> str:
+def _note(low: str | None, high: str | None) -> str:
     """Say what a reader may not conclude."""
+    if low is None or high is None:
+        return ""
     try:
         return "not distinguishable from 0" if Fraction(low) <= 0 <= Fraction(high) else ""
     except (ValueError, ZeroDivisionError):

@@ -61,7 +61,7 @@ peer_command = Group(
 @command("sync", "pnode sync", "pnode sync /media/usb/pnode", "pnode sync https://ledger.example")
 @click.argument("peers", metavar="[URL|DIR]...", nargs=-1)
 def sync_command(session: Session, peers: tuple[str, ...]) -> None:
-    """Exchange logs and blocks with peers.
+    """Pull logs and blocks from peers.
 
     With all peers of this home if none is named. Everything is verified before it is kept.
     """

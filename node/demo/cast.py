@@ -19,7 +19,7 @@ from node.demo.world import TASKS, World, items, task, write_suite, write_suites
 DATA = Path(__file__).parent / "data"
 BASE = "cipher-tiny"
 TIME = "2026-11-22T12:00:00Z"
-TEST_ITEMS = 40
+TEST_ITEMS = 30
 DEV_ITEMS = 12
 
 

@@ -76,7 +76,7 @@ def run(
             report if not given.
         train: train base and adapters anew into this folder and use them.
         progress: told how far each step is.
-        say: receives the story, paragraph by paragraph.
+        say: receives the story line by line or in blocks, the path of the report last.
 
     Raises:
         UsageError: if `keep` is a folder that the demo did not make.
@@ -88,7 +88,7 @@ def run(
     world = cast.load_world()
     say(tell.opening(world))
     ids = cast.publish_adapters(stage, data, world)
-    say(tell.published(stage.folder, ids))
+    say("\n" + tell.published(stage.folder, ids))
     composer = _gather(stage, ids, data)
     composed = _compose(stage, composer, ids, world)
     best = composed.methods[BEST]
@@ -101,7 +101,7 @@ def run(
     _say_results(say, world, composed, tell.values(attributed, names), told)
     if keep is None:
         told = replace(told, report=str(_keep_report_only(folder)))
-    say(tell.closing(told.report, told.seconds, keep))
+    say("\n" + tell.closing(told.report, told.seconds, keep))
     return told
 
 
@@ -292,13 +292,13 @@ def _say_results(
     values: str,
     told: Told,
 ) -> None:
-    say(tell.system_table(told.systems, told.emergence))
-    say(tell.task_table(composed.base, composed.solved, list(composed.alone), [*METHODS]))
-    say(tell.priorities(_priorities(world, composed)))
-    say(values)
-    say(tell.replays(told.replays, told.system_digest))
-    say(tell.caught(told.caught))
-    say(tell.limits())
+    say("\n" + tell.system_table(told.systems, told.emergence))
+    say("\n" + tell.task_table(composed.base, composed.solved, list(composed.alone), [*METHODS]))
+    say("\n" + tell.priorities(_priorities(world, composed)))
+    say("\n" + values)
+    say("\n" + tell.replays(told.replays, told.system_digest))
+    say("\n" + tell.caught(told.caught))
+    say("\n" + tell.limits())
 
 
 def _priorities(world: World, composed: _Composed) -> Sequence[Priority]:

@@ -23,6 +23,7 @@ def test_the_files_come_back_identical(world_home: World, tmp_path: Path, by: st
     assert fetched.warning == ""
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 def test_peft_loads_what_was_fetched(world_home: World, tmp_path: Path) -> None:
     from peft import PeftModel
     from transformers import LlamaForCausalLM

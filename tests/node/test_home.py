@@ -52,7 +52,9 @@ def test_two_homes_without_a_given_seed_have_different_keys(tmp_path: Path) -> N
     assert homes[0].author != homes[1].author
 
 
-@pytest.mark.parametrize("name", ['a "quoted" \\ name', "two\nlines", "del \x7f", "\u00e9\U0001f511"])
+@pytest.mark.parametrize(
+    "name", ['a "quoted" \\ name', "two\nlines", "del \x7f", "\u00e9\U0001f511"]
+)
 def test_any_name_a_genesis_can_hold_gives_a_home_that_opens(place: Place, name: str) -> None:
     place.init(name)
     assert place.open().home.name == name
@@ -191,9 +193,7 @@ def test_a_home_that_turns_read_only_before_the_append_is_refused(
     suite = write_suite(tmp_path / "suite")
     id_ = str(node.publish(suite).id)
     before = snapshot(node.home.path)
-    outcome = fail_at(
-        1, errno.EROFS, lambda: node.withdraw(id_, "x"), node.home.path, onwards=True
-    )
+    outcome = fail_at(1, errno.EROFS, lambda: node.withdraw(id_, "x"), node.home.path, onwards=True)
     assert code_of(outcome) == "StorageError"
     assert snapshot(node.home.path) == before
 

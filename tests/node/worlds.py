@@ -220,9 +220,7 @@ def forging(home: Home) -> Iterator[sqlite3.Connection]:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def say(
-    home: Home, kind: str, predicate: Mapping[str, Any], subjects: Mapping[str, bytes]
-) -> str:
+def say(home: Home, kind: str, predicate: Mapping[str, Any], subjects: Mapping[str, bytes]) -> str:
     """Sign and append a statement as the owner of a home; liars hold valid keys too."""
     named = tuple(
         Subject(name, hashlib.sha256(data).hexdigest()) for name, data in subjects.items()

@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# torch first and pinned: an unpinned one would bring gigabytes of GPU libraries.
-TORCH := torch==2.13.0
+# torch first and pinned to its CPU build: the usual one brings gigabytes of GPU libraries. Where
+# pip does not find that build by itself, it comes from the index of the PyTorch project.
+TORCH := torch==2.13.0+cpu
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test check fix cov bench clean
 
@@ -35,6 +38,6 @@ clean:
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[all,dev]"
+	$(PIP) install $(TORCH) 2>/dev/null || $(PIP) install $(TORCH) --index-url $(TORCH_INDEX)
+	$(PIP) install --editable ".[all,dev]"
 	touch $@

@@ -88,7 +88,8 @@ def describe(step: str, done: int, total: int, elapsed: float) -> str:
     if not total:
         return f"{step}: {done}" if done else step
     line = f"{step}: {done} of {total}"
-    if 0 < done < total:
+    # The first units of a step often carry the work of all, so an estimate from few misleads.
+    if total <= done * 20 and done < total:
         line += f", about {duration(elapsed / done * (total - done))} left"
     return line
 

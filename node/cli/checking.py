@@ -94,7 +94,7 @@ def audit_command(session: Session, replay: int, since: Path | None) -> None:
     The home is opened read-only: not one byte of it changes.
     """
     audited = session.node().audit(replay=replay, since=since)
-    counts = ", ".join(f"{number} {name}" for name, number in audited.counts.items())
+    counts = ", ".join(f"{name} {number}" for name, number in audited.counts.items())
     rows: list[Row] = [
         [
             Cell(finding.severity, _SEVERITY_STYLE.get(finding.severity, "")),

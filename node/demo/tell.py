@@ -149,9 +149,10 @@ def limits() -> str:
     """Say what the demo does not show."""
     return _text(
         """What this does not show: the emergence is built into this world (complementary coverage,
-        chains nobody was trained on). One model of the same size trained on everybody's pooled
-        data would do at least as well; it is not trained here. One world seed, small suites, and
-        values that hold for these suites, this method and these members only."""
+        chains nobody was trained on). The fair rival, one model of the same size trained on
+        everybody's pooled data, is not trained here; in the pilot of this experiment it solved 98 %
+        of all items. One world seed, small suites, and values that hold for these suites, this
+        method and these members only."""
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from node.api import Node
 from tests.faults import kill_at, trace
-from tests.node.worlds import ADAPTERS, BASE, Place, World, check_home, write_suite
+from tests.node.worlds import ADAPTERS, BASE, Place, check_home, write_suite
 
 pytestmark = pytest.mark.usefixtures("ptrace")
 

@@ -276,7 +276,7 @@ def test_a_copied_home_elsewhere_cannot_sign(node: Node, tmp_path: Path) -> None
     """The copy has the seed, but not the lock of the machine it was copied from."""
     shutil.copytree(node.home.path, tmp_path / "copy")
     copy = Node.open(tmp_path / "copy", tmp_path / "another-state")
-    with pytest.raises(LogFrozenError, match="signing lock .* is missing"):
+    with pytest.raises(LogFrozenError, match=r"signing lock .* is missing"):
         copy.publish(write_suite(tmp_path / "suite"))
     assert len(copy.log()) == 1
     check_home(copy)

@@ -109,8 +109,8 @@ class Log:
     def notes(self) -> Iterator[tuple[int, bytes]]:
         """Yield the stored checkpoint notes, unparsed, with the size each is filed under."""
         sql = "SELECT size, note FROM checkpoint WHERE log = ? ORDER BY size"
-        for size, note in self.database.query(sql, (self.row_id,)):
-            yield size, note
+        for row in self.database.query(sql, (self.row_id,)):
+            yield int(row[0]), bytes(row[1])
 
     def checkpoint(self) -> tuple[Checkpoint, bytes] | None:
         """Return the largest stored checkpoint and its note."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ledger.blocks import BlockStore
@@ -14,59 +14,71 @@ from ledger.rules import ERROR, WARNING, Finding
 from ledger.statement import artifact_cids
 from ledger.unixfs import Limits, read_directory, walk
 
-Check = Callable[[Entry, BlockStore], None]
 
+class ArtifactChecker:
+    """Checks artifacts in one block store; what was verified once is not read again."""
 
-def check_blocks(entry: Entry, store: BlockStore) -> Iterator[Finding]:
-    """Check that everything an entry names is here, block by block.
+    def __init__(self, store: BlockStore) -> None:
+        self._store = store
+        self._whole: set[Cid] = set()
+        self._files: dict[Cid, dict[str, str]] = {}
 
-    A base model may be too large to travel: without its blocks nothing can be replayed, but every
-    claim about it can still be checked, so its absence is only a warning.
-    """
-    base = entry.statement.predicate.get("base")
-    base_cid = base.get("cid") if isinstance(base, dict) else None
-    for cid in artifact_cids(entry.statement):
-        if str(cid) == base_cid and not store.has(cid):
-            message = f"the base model {cid} is not in the block store; a replay needs it"
-            yield Finding("artifact.blocks", WARNING, entry.id, message)
-            continue
+    def check_blocks(self, entry: Entry) -> Iterator[Finding]:
+        """Check that everything an entry names is here, block by block.
+
+        A base model may be too large to travel: without its blocks nothing can be replayed, but
+        every claim about it can still be checked, so its absence is only a warning.
+        """
+        base = entry.statement.predicate.get("base")
+        base_cid = base.get("cid") if isinstance(base, dict) else None
+        for cid in artifact_cids(entry.statement):
+            if str(cid) == base_cid and not self._store.has(cid):
+                message = f"the base model {cid} is not in the block store; a replay needs it"
+                yield Finding("artifact.blocks", WARNING, entry.id, message)
+                continue
+            try:
+                self._read_all(cid)
+            except NotFoundError as error:
+                missing = IncompleteError(f"artifact {cid}: {error.message}")
+                yield Finding.of("artifact.blocks", entry.id, missing)
+            except PnodeError as error:
+                yield Finding.of("artifact.blocks", entry.id, error)
+
+    def check_files(self, entry: Entry) -> Iterator[Finding]:
+        """Check that the files of a contribution are those its statement and manifest list."""
+        predicate = entry.statement.predicate
         try:
-            for _ in walk(cid, store.get_block, Limits()):
-                pass
-        except NotFoundError as error:
-            missing = IncompleteError(f"artifact {cid}: {error.message}")
-            yield Finding.of("artifact.blocks", entry.id, missing)
+            found = self._hashes(Cid.parse(predicate["cid"]))
         except PnodeError as error:
-            yield Finding.of("artifact.blocks", entry.id, error)
+            yield Finding.of("artifact.files", entry.id, error)
+            return
+        listed = {subject.name: subject.sha256 for subject in entry.statement.subjects}
+        manifest = {item["name"]: item["digest"] for item in predicate["manifest"]["resources"]}
+        for path in sorted({*found, *listed, *manifest}):
+            if not found.get(path) == listed.get(path) == manifest.get(path):
+                message = f"file '{path}' is not what the statement lists"
+                yield Finding("artifact.files", ERROR, entry.id, message)
 
+    def _read_all(self, cid: Cid) -> None:
+        if cid not in self._whole:
+            for _ in walk(cid, self._store.get_block, Limits()):
+                pass
+            self._whole.add(cid)
 
-def check_contribution(entry: Entry, store: BlockStore) -> Iterator[Finding]:
-    """Check that the files of a contribution are those its statement and manifest list."""
-    predicate = entry.statement.predicate
-    try:
-        found = hash_files(Cid.parse(predicate["cid"]), store)
-    except PnodeError:
-        return  # reported by check_blocks
-    listed = {subject.name: subject.sha256 for subject in entry.statement.subjects}
-    manifest = {item["name"]: item["digest"] for item in predicate["manifest"]["resources"]}
-    for path in sorted({*found, *listed, *manifest}):
-        if not found.get(path) == listed.get(path) == manifest.get(path):
-            message = f"file '{path}' is not what the statement lists"
-            yield Finding("artifact.files", ERROR, entry.id, message)
+    def _hashes(self, cid: Cid) -> dict[str, str]:
+        """Return the hex SHA-256 of every file of an artifact, by path."""
+        if cid not in self._files:
+            found: dict[str, str] = {}
 
+            def write(path: str, chunks: Iterator[bytes]) -> None:
+                digest = hashlib.sha256()
+                for chunk in chunks:
+                    digest.update(chunk)
+                found[path] = digest.hexdigest()
 
-def hash_files(cid: Cid, store: BlockStore) -> dict[str, str]:
-    """Return the hex SHA-256 of every file of an artifact, by path."""
-    found: dict[str, str] = {}
-
-    def write(path: str, chunks: Iterator[bytes]) -> None:
-        digest = hashlib.sha256()
-        for chunk in chunks:
-            digest.update(chunk)
-        found[path] = digest.hexdigest()
-
-    read_directory(cid, store.get_block, write, Limits())
-    return found
+            read_directory(cid, self._store.get_block, write, Limits())
+            self._files[cid] = found
+        return self._files[cid]
 
 
 def check_subject(entry: Entry, name: str, data: bytes) -> None:

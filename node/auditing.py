@@ -33,11 +33,12 @@ from ledger.rules import (
     exit_code,
 )
 from ledger.view import LedgerView, view
-from node.artifactcheck import check_blocks, check_contribution
+from node.artifactcheck import ArtifactChecker
 from node.claims import (
     check_attributed,
     check_members,
     check_scored,
+    check_whole_coalition,
     claimed_lock,
     claimed_outcomes,
     claimed_table,
@@ -139,15 +140,16 @@ def _check_records(
     accepted: list[PlacedEntry],
     progress: Progress,
 ) -> Iterator[Finding]:
+    artifacts = ArtifactChecker(home.store)
     for number, placed in enumerate(ledger.entries.values()):
         progress("records", number, len(ledger.entries))
         entry = placed.entry
-        blocks = list(check_blocks(entry, home.store))
+        blocks = list(artifacts.check_blocks(entry))
         yield from blocks
         if any(finding.severity != WARNING for finding in blocks):
             continue
         if entry.kind == "contribution":
-            yield from check_contribution(entry, home.store)
+            yield from artifacts.check_files(entry)
         elif entry.kind == "composition":
             yield from _check_composition(home, database, entry, accepted)
         elif entry.kind == "evaluation":
@@ -166,8 +168,12 @@ def _check_evaluation(home: Home, ledger: LedgerView, entry: Entry) -> None:
 
 
 def _check_attribution(home: Home, ledger: LedgerView, entry: Entry) -> None:
-    record, _ = claimed_table(entry, home.store)
+    record, table = claimed_table(entry, home.store)
     check_attributed(record, ledger)
+    composition = ledger.entries[record["composition"]].entry
+    for placed in ledger.about("evaluation", "composition", composition.id):
+        if placed.entry.author == composition.author:
+            check_whole_coalition(table, claimed_outcomes(placed.entry, home.store))
 
 
 def _check_composition(

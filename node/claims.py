@@ -109,6 +109,25 @@ def check_attributed(record: Mapping[str, Any], ledger: LedgerView) -> None:
             )
 
 
+def check_whole_coalition(table: CoalitionTable, outcomes: Mapping[str, Outcomes]) -> None:
+    """Require that the row of all members says what the evaluation of the composition says.
+
+    Raises:
+        DigestError: naming the first suite on which they differ.
+    """
+    solved = [bool(bit) for bit in table.outcomes(table.everyone)]
+    start = 0
+    for suite in table.suites:
+        row = solved[start : start + suite.items]
+        start += suite.items
+        evaluated = outcomes.get(suite.id)
+        if evaluated is not None and row != [each.correct for each in evaluated.outcomes]:
+            raise DigestError(
+                f"suite {suite.id}: the coalition of all members in the table has other outcomes "
+                "than the evaluation of the composition"
+            )
+
+
 def _held(ledger: LedgerView, id_: str) -> Entry:
     placed = ledger.entries.get(id_)
     if placed is None:

@@ -97,12 +97,18 @@ def publish(
     artifact = store_directory(directory, home.store)
     predicate = said | {"cid": str(artifact.cid), "manifest": _manifest(artifact)}
     with home.writing() as log:
-        held = _find_same(load_view(log.log.database), predicate)
+        ledger = load_view(log.log.database)
+        held = _find_same(ledger, predicate)
         if held is not None:
             return _published(home, offer, artifact, log, held, already=True)
         files = [(file.path, file.sha256) for file in artifact.files]
         statement = Statement("contribution", subjects_of(files), predicate | {"created": clock()})
         entry = Entry.sign(statement, keys.author)
+        if entry.id in ledger.entries:
+            # The same words within the same second as a withdrawn contribution: the same bytes.
+            raise PolicyError(
+                f"{entry.id} was withdrawn a moment ago", hint="wait a second and publish again"
+            )
         log.append([entry])
         return _published(home, offer, artifact, log, entry, already=False)
 

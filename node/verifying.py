@@ -28,7 +28,7 @@ from ledger.note import Note, NoteKey
 from ledger.rules import WARNING
 from ledger.statement import artifact_cids
 from ledger.tlogproof import MAGIC, TlogProof
-from node.artifactcheck import check_blocks, check_contribution
+from node.artifactcheck import ArtifactChecker
 from node.home import Home
 
 _MAX_FILE_BYTES = 1 << 20
@@ -130,9 +130,10 @@ def _included(log: Log, index: int, body: bytes) -> str:
 
 
 def _artifacts(home: Home, entry: Entry) -> Iterator[Check]:
-    findings = [each for each in check_blocks(entry, home.store) if each.severity != WARNING]
+    artifacts = ArtifactChecker(home.store)
+    findings = [each for each in artifacts.check_blocks(entry) if each.severity != WARNING]
     if not findings and entry.kind == "contribution":
-        findings = list(check_contribution(entry, home.store))
+        findings = list(artifacts.check_files(entry))
     for finding in findings:
         code = 9 if finding.severity == "incomplete" else 3
         yield Check("artifact", ok=False, detail=finding.message, target=entry.id, exit_code=code)

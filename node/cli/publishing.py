@@ -77,7 +77,8 @@ def publish_command(
         session.output.hint("nothing was stored or signed; run it again without --dry-run")
     else:
         session.output.hint(
-            f"hand it on with 'pnode export DIR' or 'pnode serve', check it with 'pnode verify {published.id[:16]}'"
+            f"hand it on with 'pnode export DIR' or 'pnode serve', "
+            f"check it with 'pnode verify {published.id[:16]}'"
         )
 
 

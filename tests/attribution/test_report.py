@@ -21,13 +21,14 @@ import pytest
 
 from attribution.analysis import Estimator, analyse
 from attribution.display import clean, grouped, items, points
-from attribution.errors import MissingExtraError, RecordError, ReportError
+from attribution.errors import RecordError, ReportError
 from attribution.permutation import PermutationPlan
 from attribution.record import Subject, build_record, parse_record
 from attribution.report import Rendered, render
 from attribution.reportmodel import ReportModel, SystemScore
 from attribution.table import CoalitionTable
 from attribution.tabular import escape_cell
+from compose.errors import MissingExtraError
 from ledger.encoding import canonical_json, parse_canonical_json
 from tests.attribution.reports import COMPOSITION, hostile_model, town_model, town_table
 

@@ -36,8 +36,9 @@ def main(entries: int) -> None:
         print(f"{entries} entries, CPU seconds, best of {RUNS}")
         for title, fill in (("bare statements", _statements), ("contributions", _contributions)):
             node = Node.init(folder / title / "home", folder / title / "state", seed=bytes(32))
+            filling = fill(node, folder / title, entries)
             with node.home.writing() as log:
-                log.append(fill(node, folder / title, entries))
+                log.append(filling)
             _report(title, node)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -197,8 +198,23 @@ def test_a_forged_attribution_is_found_by_audit_and_not_reported(
     assert not (tmp_path / "report.html").exists()
 
 
-def test_a_table_with_one_outcome_changed_is_found(attributed: World) -> None:
-    """Somebody adds a solved item to the coalition of one, and recomputes everything else."""
+def test_a_table_that_contradicts_the_evaluation_is_found(attributed: World) -> None:
+    """Somebody changes an outcome of the coalition of all, and recomputes everything else."""
+    forge_table(attributed, lambda table: table.everyone)
+    audited = attributed.node.audit()
+    assert audited.exit_code == 3
+    assert "than the evaluation of the composition" in audited.findings[0].message
+
+
+def test_another_coalition_is_only_refuted_by_evaluating_it(attributed: World) -> None:
+    forged = forge_table(attributed, lambda _: 1)
+    assert attributed.node.audit().exit_code == 0
+    honest = attributed.node.attribute(attributed.compositions[SELECT])
+    assert honest.table != forged
+
+
+def forge_table(attributed: World, choose: Callable[[CoalitionTable], int]) -> str:
+    """Publish a table with one outcome of one coalition changed and a record that follows."""
     from attribution.analysis import Estimator, analyse
     from attribution.record import Subject
 
@@ -206,7 +222,8 @@ def test_a_table_with_one_outcome_changed_is_found(attributed: World) -> None:
     predicate = predicate_of(node, attributed.compositions["attribution"])
     record, table = documents(node, predicate)
     rows = dict(table.rows)
-    rows[1] = bytes([rows[1][0] ^ 0x80]) + rows[1][1:]
+    mask = choose(table)
+    rows[mask] = bytes([rows[mask][0] ^ 0x80]) + rows[mask][1:]
     lie = CoalitionTable.of(table.lock, table.players, table.suites, rows)
     analysis = analyse(lie, Estimator("exact", record["estimator"]["reason"]), confidence="0.95")
     authors = {player["contribution"]: player["author"] for player in record["players"]}
@@ -227,10 +244,7 @@ def test_a_table_with_one_outcome_changed_is_found(attributed: World) -> None:
         predicate,
         {"record.json": encode(changed), "table.jsonl": lie.encode()},
     )
-    # A consistent table is only refuted by evaluating the coalition again.
-    assert node.audit().exit_code == 0
-    honest = node.attribute(attributed.compositions[SELECT])
-    assert honest.table != predicate["table"]
+    return str(predicate["table"])
 
 
 def test_coalitions_are_shared_between_compositions(attributed: World, tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ def test_an_audit_changes_not_a_byte(attributed: World) -> None:
 def test_an_audit_asks_for_no_write_at_all(attributed: World, ptrace: None) -> None:
     """So it works on read-only media, also when the ledger was copied with its write-ahead log."""
     node = attributed.node
-    assert count(lambda: node.audit(), attributed.place.folder) == 0
-    outcome = fail_at(1, errno.EROFS, lambda: node.audit(), attributed.place.folder, onwards=True)
+    assert count(node.audit, attributed.place.folder) == 0
+    outcome = fail_at(1, errno.EROFS, node.audit, attributed.place.folder, onwards=True)
     assert outcome.error is None
 
 

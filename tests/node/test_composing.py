@@ -75,7 +75,7 @@ def test_another_node_with_other_keys_gets_the_same_system(
     ours = predicate_of(composed_home.node, composed_home.compositions["merge.linear"])
     assert theirs.system_digest == ours["system_digest"]
     assert theirs.lock != ours["lock"]
-    found = [item for item in dave.list(kind="evaluation")]
+    found = dave.list(kind="evaluation")
     roots = {
         tuple(score["root"] for score in predicate_of(dave, item.id)["scores"])
         for item in found

@@ -1,7 +1,7 @@
 """Coalition evaluation against the same coalitions through PEFT's own merge API.
 
-Run as `OMP_NUM_THREADS=1 python -m tests.bench.bench_coalitions BASE ADAPTER...` with a base model
-directory and adapter directories; prints seconds of CPU time, minimum of several runs, one thread.
+Run as `python tests/bench/bench_coalitions.py [BASE ADAPTER...]`, by default on the models of the
+demo; prints seconds of CPU time, minimum of several runs, one thread.
 
 PEFT side, per coalition: `add_weighted_adapter(combination_type="cat")`, `set_adapter`, batched
 greedy `generate` in float32 over prompts of one length, `delete_adapter`. Our side is
@@ -161,4 +161,7 @@ def _through_peft(
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(each) for each in sys.argv[2:]])
+    data = Path(__file__).parents[2] / "node" / "demo" / "data"
+    given = [Path(each) for each in sys.argv[1:]]
+    paths = given or [data / "base", *sorted((data / "adapters").iterdir())]
+    main(paths[0], paths[1:])

@@ -97,10 +97,12 @@ def publish_adapters(stage: Stage, data: Path, world: World) -> dict[str, str]:
     return ids
 
 
-def publish_suites(stage: Stage, node: Node, world: World) -> tuple[dict[str, str], str]:
+def publish_suites(
+    stage: Stage, node: Node, world: World, test_items: int
+) -> tuple[dict[str, str], str]:
     """Publish the test suites of all tasks and one dev suite; return ids by task, and dev's."""
     folder = stage.folder / "suites"
-    written = write_suites(world, folder, dev=DEV_ITEMS, test=TEST_ITEMS)
+    written = write_suites(world, folder, dev=DEV_ITEMS, test=test_items)
     tests = {}
     for each in TASKS:
         published = node.publish(written[each.name, "test"], title=each.name)

@@ -66,6 +66,7 @@ def run(
     keep: Path | None = None,
     train: Path | None = None,
     *,
+    test_items: int = cast.TEST_ITEMS,
     progress: Progress = silent,
     say: Callable[[str], None] = print,
 ) -> Told:
@@ -75,6 +76,7 @@ def run(
         keep: where homes, copies and the report go; a temporary folder that keeps only the
             report if not given.
         train: train base and adapters anew into this folder and use them.
+        test_items: items of each task.
         progress: told how far each step is.
         say: receives the story line by line or in blocks, the path of the report last.
 
@@ -90,7 +92,7 @@ def run(
     ids = cast.publish_adapters(stage, data, world)
     say("\n" + tell.published(stage.folder, ids))
     composer = _gather(stage, ids, data)
-    composed = _compose(stage, composer, ids, world)
+    composed = _compose(stage, composer, ids, world, test_items)
     best = composed.methods[BEST]
     attributed = composer.attribute(str(best.id))
     auditor, verdicts = _audit(stage, composer, composed)
@@ -154,8 +156,10 @@ def _sync(node: Node, copy: Path) -> None:
             raise NotFoundError(f"{copy} lacks {len(report.missing)} blocks")
 
 
-def _compose(stage: cast.Stage, composer: Node, ids: dict[str, str], world: World) -> _Composed:
-    tests, dev = cast.publish_suites(stage, composer, world)
+def _compose(
+    stage: cast.Stage, composer: Node, ids: dict[str, str], world: World, test_items: int
+) -> _Composed:
+    tests, dev = cast.publish_suites(stage, composer, world, test_items)
     suites = list(tests.values())
     alone = cast.compose_alone(stage, composer, ids, suites)
     methods = {}

@@ -21,6 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ledger.errors import UsageError
 from node.demo.world import (
     ANSWER,
     BOS,
@@ -91,7 +92,7 @@ def train(directory: Path, *, seed: int = SEED, progress: Progress | None = None
             in all.
 
     Raises:
-        ValueError: The directory holds the parts of another world or schedule.
+        UsageError: The directory holds the parts of another world or schedule.
     """
     report = progress or _silent
     world = World(seed)
@@ -117,7 +118,7 @@ def _claim(directory: Path, seed: int) -> None:
     """Write what determines the training, or check that it is what the directory was begun with.
 
     Raises:
-        ValueError: The directory was begun with another seed or schedule.
+        UsageError: The directory was begun with another seed or schedule.
     """
     record = {
         "schema": "pnode.demo-world/1",
@@ -130,7 +131,9 @@ def _claim(directory: Path, seed: int) -> None:
     if not path.exists():
         path.write_bytes(_pretty(record))
     elif json.loads(path.read_bytes()) != json.loads(_pretty(record)):
-        raise ValueError(f"{path}: begun with another seed or schedule")
+        raise UsageError(
+            f"{path}: begun with another seed or schedule", hint="train into a new folder"
+        )
 
 
 def _pretty(value: object) -> bytes:

@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     from node.cli.session import Session
 
 
-@command("demo", "pnode demo", "pnode demo --keep ./story")
+@command("demo", "pnode demo", "pnode demo --keep ./story", "pnode demo --train")
 @click.option("--keep", metavar="DIR", type=PATH, help="Keep homes, reports and copies here.")
-@click.option("--train", metavar="DIR", type=PATH, help="Train the small models anew into DIR.")
+@click.option(
+    "--train",
+    metavar="[DIR]",
+    type=PATH,
+    is_flag=False,
+    flag_value="demo-models",
+    help="First train base and adapters anew, into DIR (demo-models if not given).",
+)
 def demo_command(session: Session, keep: Path | None, train: Path | None) -> None:
     """Play the whole story on small real models.
 
-    Several people publish, compose, attribute, withdraw and audit. No network, no account, no GPU.
+    Several people publish, compose, attribute and audit, and three forgeries are caught. Needs no
+    network, no account and no GPU.
     """
     from node.demo.story import run
 

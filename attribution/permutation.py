@@ -34,6 +34,8 @@ from ledger.encoding import canonical_json
 VERSION: Final = "1"
 MIN_PAIRS: Final = 2
 MAX_PAIRS: Final = 2**15
+MAX_WORK: Final = 2**31
+"""The most orders times players times items that a record may make others go through."""
 _DOMAIN: Final = b"pnode.permutation/1\0"
 
 

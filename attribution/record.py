@@ -22,6 +22,7 @@ from attribution.analysis import Analysis, Estimator, PlayerValue, analyse
 from attribution.errors import RecomputeError, RecordError
 from attribution.game import EMPTY_COALITION, GAME_NAME
 from attribution.interval import Interval
+from attribution.permutation import MAX_WORK
 from attribution.schema import RECORD_SHAPE, SCHEMA
 from attribution.shape import check_shape
 from attribution.table import CoalitionTable
@@ -53,7 +54,8 @@ def build_record(table: CoalitionTable, analysis: Analysis, subject: Subject) ->
     """Return the record of an analysis, ready to encode.
 
     Raises:
-        RecordError: if an author is missing or a field cannot be published.
+        RecordError: if an author is missing, or a field cannot be published, or it would take
+            others too much work to recompute.
     """
     encoded = table.encode()
     estimator = analysis.estimator
@@ -95,7 +97,7 @@ def build_record(table: CoalitionTable, analysis: Analysis, subject: Subject) ->
             for check in analysis.checks
         ],
     }
-    check_shape(record, RECORD_SHAPE, "attribution record")
+    _check_form(record)
     return record
 
 
@@ -108,13 +110,14 @@ def parse_record(data: bytes) -> dict[str, Any]:
     """Parse a published record.
 
     Raises:
-        RecordError: unless it is canonical JSON of exactly this schema.
+        RecordError: unless it is canonical JSON of exactly this schema, and can be recomputed
+            with bounded work.
     """
     try:
         record = parse_canonical_json(data, what="attribution record", max_bytes=MAX_RECORD_BYTES)
     except MalformedError as error:
         raise RecordError(error.message) from None
-    check_shape(record, RECORD_SHAPE, "attribution record")
+    _check_form(record)
     return cast("dict[str, Any]", record)
 
 
@@ -122,10 +125,11 @@ def recompute(record: Mapping[str, Any], table: CoalitionTable) -> None:
     """Compute everything in a record again from the table and compare exactly.
 
     Raises:
+        RecordError: if it has another schema or would take too much work.
         RecomputeError: naming the first contribution, or else the first field, that differs.
         MissingCoalitionsError: if the table lacks a coalition that the estimator needs.
     """
-    check_shape(record, RECORD_SHAPE, "attribution record")
+    _check_form(record)
     _check_same_game(record, table)
     try:
         analysis = analyse(
@@ -141,6 +145,20 @@ def recompute(record: Mapping[str, Any], table: CoalitionTable) -> None:
     for path, published, computed in _differences(dict(record), rebuilt, ""):
         raise RecomputeError(
             f"attribution record: {path} is {published}, the table gives {computed}"
+        )
+
+
+def _check_form(record: Any) -> None:
+    """Require the schema, and that nobody is made to recompute for hours."""
+    check_shape(record, RECORD_SHAPE, "attribution record")
+    orders = record["estimator"]["permutations"] or 0
+    players = len(record["players"])
+    items = sum(suite["items"] for suite in record["game"]["suites"])
+    if orders * players * items > MAX_WORK:
+        raise RecordError(
+            f"attribution record: {orders} permutations of {players} players on {items} items "
+            f"are too much to recompute; their product may be at most {MAX_WORK}",
+            hint="compute the values again with a smaller --budget",
         )
 
 

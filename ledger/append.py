@@ -2,7 +2,8 @@
 
 1. One durable transaction stores entries and tiles.
 2. The rows are read back, re-hashed, and the root is rebuilt along another path: a bit that
-   flipped in memory or on disk is noticed before it is signed (as ended CT's Yeti 2022 log).
+   flipped in memory or on disk is noticed before it is signed (as ended CT's Yeti 2022 log). Each
+   is parsed as a reader will parse it, because peers refuse for good a log with one bad entry.
 3. The signing lock moves to the new tree by compare-and-swap.
 4. Only then the checkpoint is signed and stored.
 
@@ -19,7 +20,7 @@ from ledger.database import Database
 from ledger.entry import Entry
 from ledger.errors import EvidenceError, LogFrozenError
 from ledger.keys import PrivateKey
-from ledger.log import Log, add_log, store_rows
+from ledger.log import Log, add_log, check_bodies, store_rows
 from ledger.merkle import leaf_hash
 from ledger.signinglock import SigningLock
 
@@ -85,13 +86,15 @@ class OwnLog:
 
     def _read_back(self, start: int, end: int) -> Checkpoint:
         edge = self.log.edge(start)
-        for body in self.log.bodies(start, end):
+        bodies = list(self.log.bodies(start, end))
+        for body in bodies:
             edge.append(leaf_hash(body))
         if edge.size != end or edge.root() != self.log.root(end):
             raise EvidenceError(
                 "entries read back from disk do not hash to the tree that was written",
                 hint="check the disk and memory of this machine; nothing was signed",
             )
+        check_bodies(self.log.origin, start, bodies, self.log)
         return Checkpoint(self.log.origin, end, edge.root())
 
     def _sign(self, tree: Checkpoint) -> None:

@@ -107,7 +107,11 @@ class Database:
         return database
 
     def close(self) -> None:
-        """Close the connection; the file is then complete without a `-wal` file beside it."""
+        """Close the connection.
+
+        The last connection that could write completes the file and removes the `-wal` file beside
+        it; one of `live` leaves both as they are.
+        """
         self._connection.close()
         if self._temporary is not None:
             self._temporary.cleanup()

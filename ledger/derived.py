@@ -15,6 +15,8 @@ from ledger.database import storage_errors
 from ledger.encoding import canonical_json
 from ledger.view import LedgerView
 
+# Part of the key the tables are filed under: raise it when their columns or meaning change.
+_SCHEMA = 1
 _COLUMNS = ("id", "kind", "author", "name", "title", "cid", "license", "status", "origin", "idx")
 
 
@@ -35,7 +37,7 @@ def rebuild(path: Path, ledger: LedgerView) -> None:
                 dict(zip(_COLUMNS, row, strict=True)) for row in _rows(ledger)
             )
             database.table("frontier").insert(
-                {"digest": ledger.frontier.digest, "text": ledger.frontier.text}, strict=True
+                {"key": _key(ledger.frontier.digest), "text": ledger.frontier.text}, strict=True
             )
 
 
@@ -59,20 +61,20 @@ def content(path: Path) -> bytes:
 
 
 def listing(path: Path, frontier_digest: str) -> list[dict[str, str | int]] | None:
-    """Return the records if the tables are those of this frontier, else None."""
+    """Return the records if the tables are those of this frontier and schema, else None."""
     if not path.is_file():
         return None
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
-            (digest,) = connection.execute("SELECT digest FROM frontier").fetchone()
-            if digest != frontier_digest:
+            (key,) = connection.execute("SELECT key FROM frontier").fetchone()
+            if key != _key(frontier_digest):
                 return None
             rows = connection.execute("SELECT * FROM record ORDER BY origin, idx")
             return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
         finally:
             connection.close()
-    except (sqlite3.Error, TypeError):
+    except (sqlite3.Error, TypeError, ValueError):
         return None  # damaged or half-copied: it is only derived, so compute the view instead
 
 
@@ -80,6 +82,10 @@ def records(ledger: LedgerView) -> list[dict[str, str | int]]:
     """Return what the tables would hold, in listing order."""
     rows = sorted(_rows(ledger), key=lambda row: (str(row[8]), int(row[9])))
     return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+
+
+def _key(frontier_digest: str) -> str:
+    return f"{_SCHEMA} {frontier_digest}"
 
 
 def _rows(ledger: LedgerView) -> Iterator[tuple[str | int, ...]]:

@@ -7,12 +7,11 @@ short name. Given a frontier and the entries below it, the ledger is a pure func
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from ledger.checkpoint import Checkpoint
-from ledger.encoding import decode_hex, encode_base64
+from ledger.encoding import encode_base64
 from ledger.errors import MalformedError
 
 
@@ -31,30 +30,6 @@ class Frontier:
     def of(cls, checkpoints: Iterable[Checkpoint]) -> Frontier:
         """Return the frontier of some checkpoints, in canonical order."""
         return cls(tuple(sorted(checkpoints)))
-
-    @classmethod
-    def from_records(cls, records: Iterable[Mapping[str, Any]]) -> Frontier:
-        """Parse the list of `{origin, size, root}` objects used in JSON documents."""
-        try:
-            return cls(
-                tuple(
-                    Checkpoint(
-                        record["origin"],
-                        record["size"],
-                        decode_hex(record["root"], what="root in frontier", length=32),
-                    )
-                    for record in records
-                )
-            )
-        except (KeyError, TypeError):
-            raise MalformedError("frontier: needs objects {origin, size, root}") from None
-
-    def records(self) -> list[dict[str, Any]]:
-        """Return the JSON form: `{origin, size, root}` with the root in hexadecimal."""
-        return [
-            {"origin": point.origin, "size": point.size, "root": point.root.hex()}
-            for point in self.checkpoints
-        ]
 
     @property
     def text(self) -> str:

@@ -2,7 +2,7 @@
 
 Everything read here is as trustworthy as the database it comes from; `ledger.rules` checks it.
 Growth happens in exactly two places: `ledger.append` for the node's own log and `ledger.mirror`
-for logs of others. Both call `store_rows`.
+for logs of others. Both call `store_rows`, and `check_bodies` before anything is signed or kept.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.database import Database
-from ledger.entry import entry_id
-from ledger.errors import EvidenceError, NotFoundError, UsageError
+from ledger.entry import Entry, entry_id
+from ledger.errors import EvidenceError, MalformedError, NotFoundError, UsageError
 from ledger.merkle import (
     CompactRange,
     consistency_proof,
@@ -100,12 +100,6 @@ class Log:
         """Return the root of the first `size` entries, from the tiles."""
         return subtree_root(0, size, node_reader(size, self.tile))
 
-    def checkpoints(self) -> Iterator[tuple[Checkpoint, bytes]]:
-        """Yield the stored checkpoints with their notes, smallest first (unverified)."""
-        sql = "SELECT note FROM checkpoint WHERE log = ? ORDER BY size"
-        for (note,) in self.database.query(sql, (self.row_id,)):
-            yield Checkpoint.parse(Note.parse(note).text), note
-
     def notes(self) -> Iterator[tuple[int, bytes]]:
         """Yield the stored checkpoint notes, unparsed, with the size each is filed under."""
         sql = "SELECT size, note FROM checkpoint WHERE log = ? ORDER BY size"
@@ -190,13 +184,59 @@ def resolve_id(database: Database, prefix: str) -> str:
 
 
 def places(database: Database, id_: str) -> list[tuple[str, int, bytes]]:
-    """Return every (origin, index, body) of an id, sorted by origin and index."""
+    """Return every (origin, index, body) of an id, the place to name first.
+
+    Places under a checkpoint come before those that are not signed yet; among them the log of the
+    entry's author, then the others by origin and index.
+    """
     Cid.parse(id_)
     sql = (
-        "SELECT log.origin, entry.idx, entry.body FROM entry JOIN log ON log.id = entry.log"
-        " WHERE entry.id = ? ORDER BY log.origin, entry.idx"
+        "SELECT log.origin, entry.idx, entry.body, entry.idx < coalesce("
+        " (SELECT max(size) FROM checkpoint WHERE checkpoint.log = entry.log), 0)"
+        " FROM entry JOIN log ON log.id = entry.log WHERE entry.id = ?"
+        " ORDER BY log.origin, entry.idx"
     )
-    return list(database.query(sql, (id_,)))
+    found = list(database.query(sql, (id_,)))
+    if len(found) > 1:
+        found.sort(key=lambda row: (not row[3], not _is_by_owner(Log(database, row[0]), row[2])))
+    return [(origin, index, body) for origin, index, body, _ in found]
+
+
+def _is_by_owner(log: Log, body: bytes) -> bool:
+    """Whether the genesis of a log binds it to the author of an entry."""
+    try:
+        genesis = Entry.stored(next(log.bodies(0, 1)))
+        bound = genesis.kind == "genesis" and genesis.statement.predicate["origin"] == log.origin
+        return bound and genesis.author == Entry.stored(body).author
+    except EvidenceError:
+        return False  # damaged; whoever uses the entry reports it
+
+
+def check_bodies(origin: str, start: int, bodies: Sequence[bytes], held: Log | None) -> None:
+    """Require that `bodies` can be the entries of a log from index `start` on.
+
+    Args:
+        origin: the log, for messages.
+        start: the index of the first of them.
+        bodies: what the log holds there, in order.
+        held: what is stored of the log, if anything.
+
+    Raises:
+        MalformedError: if one is not a valid entry or repeats an entry of the log.
+        SignatureError: if its author did not sign it.
+    """
+    seen: dict[bytes, int] = {}
+    for index, body in enumerate(bodies, start):
+        where = f"entry {index} of {origin}"
+        try:
+            entry = Entry.parse(body)
+        except EvidenceError as error:
+            raise type(error)(f"{where}: {error.message}") from None
+        leaf = entry.leaf_hash
+        first = held.index_of(leaf) if held else None
+        first = seen.setdefault(leaf, index) if first is None else first
+        if first != index:
+            raise MalformedError(f"{where} ({entry.id}) repeats entry {first}")
 
 
 def store_rows(writer: sqlite_utils.Database, log: Log, bodies: Sequence[bytes]) -> bytes:

@@ -1,34 +1,20 @@
 """Growing the verified copy of somebody else's log.
 
 Nothing is stored before everything is known to fit: the checkpoint is signed by the key its origin
-names, the new entries extend exactly what is already held, and together they hash to its root.
+names, the new entries extend exactly what is already held, together they hash to its root, and
+each is valid and new (`Entry.stored` relies on it).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger.checkpoint import Checkpoint, log_key, open_checkpoint
+from ledger.checkpoint import log_key, open_checkpoint
 from ledger.database import Database
-from ledger.errors import EquivocationError, ProofError, SignatureError
-from ledger.log import Log, add_log, find_log, store_rows
+from ledger.errors import ProofError, SignatureError
+from ledger.log import Log, add_log, check_bodies, find_log, store_rows
 from ledger.merkle import CompactRange, leaf_hash
 from ledger.note import NoteKey
-
-
-def compare(held: Checkpoint | None, offered: Checkpoint) -> bool:
-    """Say whether an offered checkpoint is newer than the one held.
-
-    Raises:
-        EquivocationError: if both have the same size and different roots.
-    """
-    if held is None or offered.size > held.size:
-        return offered.size > 0
-    if offered.size == held.size and offered.root != held.root:
-        raise EquivocationError(
-            f"log {offered.origin} signed two different trees of {offered.size} entries"
-        )
-    return False
 
 
 def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes]) -> Log:
@@ -43,6 +29,7 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
     Raises:
         SignatureError: if the log did not sign the checkpoint.
         ProofError: if held and new entries do not hash to its root.
+        MalformedError, SignatureError: if one is not a valid entry or repeats another.
     """
     if log_key(key.name, key.key) != key:
         raise SignatureError(f"{key.name}: the key given is not of the type that logs sign with")
@@ -60,6 +47,7 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
         raise ProofError(
             f"{key.name}: its tree of {checkpoint.size} entries does not extend the {size} held"
         )
+    check_bodies(key.name, size, bodies, held)
     with database.transaction() as writer:
         log = add_log(database, key)
         if bodies:

@@ -158,6 +158,10 @@ class NoteVerifier:
 
     note_key: NoteKey
 
+    def __post_init__(self) -> None:
+        if self.note_key.kind != ED25519_NOTE:
+            raise MalformedError(f"'{self.note_key.name}' is not a key that signs notes directly")
+
     def verify_line(self, text: str, line: NoteSignature) -> None:
         """Require an Ed25519 signature over the text, its final newline included."""
         self.note_key.key.verify(line.payload, text.encode("utf-8"))

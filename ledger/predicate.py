@@ -101,6 +101,18 @@ def many(rule: Rule, limit: int = 1_000) -> Rule:
     return rules
 
 
+def distinct(name: str, rule: Rule) -> Rule:
+    """A list of such objects, no two with the same value in the field `name`."""
+    listed = many(rule)
+
+    def rules(value: Any) -> None:
+        listed(value)
+        if len({item[name] for item in value}) != len(value):
+            raise MalformedError(f"two items have the same '{name}'")
+
+    return rules
+
+
 def fields(rules: Mapping[str, Rule]) -> Rule:
     """An object that has at least these fields."""
 
@@ -117,7 +129,9 @@ def fields(rules: Mapping[str, Rule]) -> Rule:
 _BASE = fields({"name": text, "digest": sha256, "cid": cid})
 _MANIFEST = fields(
     {
-        "resources": many(fields({"name": text, "digest": sha256, "algorithm": one_of("sha256")})),
+        "resources": distinct(
+            "name", fields({"name": text, "digest": sha256, "algorithm": one_of("sha256")})
+        ),
         "serialization": record,
     }
 )

@@ -32,10 +32,9 @@ CHECKS: Final = {
     "log.root": "the entries hash to the root of every checkpoint",
     "log.tiles": "the stored tiles are those of the entries",
     "log.unsigned": "every entry is covered by a signed checkpoint",
-    "log.equivocation": "no two checkpoints of one size have different roots",
+    "log.equivocation": "the log still extends a checkpoint kept from earlier",
     "entry.form": "every entry is an envelope over a statement, in the one accepted form",
     "entry.signature": "every entry is signed by the author it names",
-    "inclusion": "the entry is proven to be in its log",
     "reference": "what an entry refers to is in the ledger",
     "withdrawal.author": "a withdrawal is signed by the author of what it withdraws",
     "artifact.blocks": "every block of an artifact is here and is what its CID names",
@@ -46,7 +45,17 @@ CHECKS: Final = {
     "attribution.values": "the values follow from the published coalition table",
     "replay": "the composition, rebuilt and scored again, gives the same outcomes",
 }
-"""Every check by name, with what it requires."""
+"""Every check of `audit` by name, with what it requires."""
+
+VERIFY_CHECKS: Final = {
+    "signature": "the entry is in the accepted form and signed by the author it names",
+    "inclusion": "the entry is proven to be in its log",
+    "artifact": "every block it names is here, and its files are those it lists",
+    "claim": "what a composition, evaluation or attribution says follows from its documents",
+    "proof": "a proof file is well-formed and about an entry that is known",
+    "checkpoint": "a checkpoint file is signed by its log and fits what is held of it",
+}
+"""Every check of `verify` by name: the same rules, for one entry or one file."""
 
 
 @dataclass(frozen=True, slots=True)

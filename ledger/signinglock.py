@@ -25,9 +25,8 @@ class SigningLock:
         self.origin = origin
 
     def create(self) -> None:
-        """Create the lock of an empty log; keep it if it exists already."""
+        """Create the lock of an empty log in a folder that exists; keep one that is there."""
         with storage_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._connect("rwc") as connection:
                 connection.execute(
                     "CREATE TABLE IF NOT EXISTS signing_lock"

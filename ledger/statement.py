@@ -93,7 +93,10 @@ class Statement:
 def _subjects(value: Any) -> tuple[Subject, ...]:
     if not isinstance(value, list) or not 0 < len(value) <= MAX_SUBJECTS:
         raise MalformedError(f"statement: needs 1 to {MAX_SUBJECTS} subjects")
-    return tuple(_subject(item) for item in value)
+    subjects = tuple(_subject(item) for item in value)
+    if len({subject.name for subject in subjects}) != len(subjects):
+        raise MalformedError("statement: two subjects have the same name")
+    return subjects
 
 
 def _subject(value: Any) -> Subject:

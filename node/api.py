@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.errors import UsageError
+from ledger.errors import EvidenceError, UnavailableError, UsageError
 from node.clock import Clock, utc_now
 from node.home import Home, state_folder
 
@@ -229,18 +229,31 @@ class Node:
         return report(self.home, id_, output)
 
     def sync(self, peers: Sequence[str] = ()) -> Sequence[SyncReport]:
-        """Pull and verify what peers hold; by default every peer of this home."""
-        from node.peers import list_peers
-        from node.source import open_source
-        from node.sync import sync
+        """Pull and verify what peers hold; by default every peer of this home.
 
-        addresses = [*peers] or list_peers(self.home)
+        A peer that cannot be read has a report without logs and with its error.
+
+        Raises:
+            UsageError: if there is no peer, or one is not an address.
+            StorageError: if this home cannot be written.
+        """
+        from node.peers import list_peers
+        from node.source import parse_address
+
+        addresses = [parse_address(text) for text in peers or list_peers(self.home)]
         if not addresses:
             raise UsageError("no peer to sync with", hint="add one: pnode peer add URL|DIR")
-        return [
-            sync(self.home, open_source(text, offline=self._offline), progress=self._progress)
-            for text in addresses
-        ]
+        return [self._sync(address) for address in addresses]
+
+    def _sync(self, address: str) -> SyncReport:
+        from node.source import open_source
+        from node.sync import SyncReport, sync
+
+        try:
+            with open_source(address, offline=self._offline) as source:
+                return sync(self.home, source, progress=self._progress)
+        except (UnavailableError, EvidenceError) as error:
+            return SyncReport(address, (), 0, (), (), (error,))
 
     def add_peer(self, address: str) -> str:
         """Remember a peer."""

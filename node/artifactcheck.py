@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ledger.blocks import BlockStore
@@ -12,7 +14,8 @@ from ledger.entry import Entry
 from ledger.errors import DigestError, IncompleteError, NotFoundError, PnodeError
 from ledger.rules import ERROR, WARNING, Finding
 from ledger.statement import artifact_cids
-from ledger.unixfs import Limits, read_directory, walk
+from ledger.unixfs import Limits, walk
+from node.artifacts import extract
 
 
 class ArtifactChecker:
@@ -66,18 +69,11 @@ class ArtifactChecker:
             self._whole.add(cid)
 
     def _hashes(self, cid: Cid) -> dict[str, str]:
-        """Return the hex SHA-256 of every file of an artifact, by path."""
+        """Return the hex SHA-256 of every file of an artifact that can be extracted, by path."""
         if cid not in self._files:
-            found: dict[str, str] = {}
-
-            def write(path: str, chunks: Iterator[bytes]) -> None:
-                digest = hashlib.sha256()
-                for chunk in chunks:
-                    digest.update(chunk)
-                found[path] = digest.hexdigest()
-
-            read_directory(cid, self._store.get_block, write, Limits())
-            self._files[cid] = found
+            with TemporaryDirectory(prefix="pnode-check-") as folder:
+                artifact = extract(cid, self._store, Path(folder) / "artifact")
+            self._files[cid] = {file.path: file.sha256 for file in artifact.files}
         return self._files[cid]
 
 

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from ledger.blocks import BlockStore
-from ledger.cid import Cid
+from ledger.cid import DAG_PB, Cid
+from ledger.dagpb import parse_node
 from ledger.database import storage_errors
-from ledger.errors import DigestError, IncompleteError, NotFoundError, PolicyError
+from ledger.errors import DigestError, IncompleteError, NotFoundError, PnodeError, PolicyError
 from ledger.unixfs import (
     Limits,
     build_directory,
     build_file,
+    checked_block,
     discard,
     read_directory,
     read_file,
@@ -31,7 +34,10 @@ from ledger.unixfs import (
 from node.durable import make_folder, staging_folder
 from node.store import LocalStore
 
-MAX_DOCUMENT_BYTES = 256 << 20
+# As much as the largest document, a coalition table, may have.
+MAX_DOCUMENT_BYTES = 512 << 20
+_UNIXFS_FILE = b"\x08\x02"
+_intact: set[Path] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,16 @@ def store_files(directory: Path, paths: Sequence[str], store: LocalStore | None)
 
 
 def store_document(data: bytes, store: LocalStore | None) -> Cid:
-    """Store one file and pin it; with no store only compute its CID."""
+    """Store one file and pin it; with no store only compute its CID.
+
+    Raises:
+        PolicyError: if it is larger than anybody would read back.
+    """
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise PolicyError(
+            f"a document of {len(data)} bytes, at most {MAX_DOCUMENT_BYTES} are accepted",
+            hint="use fewer items, or attribute with a smaller --budget",
+        )
     cid = build_file(BytesIO(data), discard if store is None else store.put_block).cid
     if store is not None:
         store.pin(cid)
@@ -119,13 +134,27 @@ def read_document(cid: Cid, store: BlockStore, *, what: str) -> bytes:
         DigestError: if a block is damaged.
     """
     limits = Limits(files=1, total_bytes=MAX_DOCUMENT_BYTES)
-    try:
+    with _blocks_of(f"{what} {cid}"):
         return read_file(cid, store.get_block, limits)
-    except NotFoundError as error:
-        raise IncompleteError(f"{what} {cid}: {error.message}") from None
 
 
-def extract(cid: Cid, store: BlockStore, target: Path, limits: Limits | None = None) -> None:
+def is_document(cid: Cid, store: BlockStore) -> bool:
+    """Whether a CID names one file, by the type its root block states; else it is a directory.
+
+    Raises:
+        IncompleteError: if the root block is missing.
+        DigestError: if it is damaged.
+    """
+    if cid.codec != DAG_PB:
+        return True
+    with _blocks_of(f"artifact {cid}"):
+        _, data = parse_node(checked_block(cid, store.get_block))
+    return data.startswith(_UNIXFS_FILE)
+
+
+def extract(
+    cid: Cid, store: BlockStore, target: Path, limits: Limits | None = None
+) -> StoredArtifact:
     """Write an artifact to a new folder, verified completely before the folder appears.
 
     Raises:
@@ -133,12 +162,44 @@ def extract(cid: Cid, store: BlockStore, target: Path, limits: Limits | None = N
         DigestError: if a block is damaged or the files do not build the root again.
     """
     with staging_folder(target) as folder:
-        try:
+        with _blocks_of(f"artifact {cid}"):
             read_directory(cid, store.get_block, _writer(folder), limits or Limits())
-        except NotFoundError as error:
-            raise IncompleteError(f"artifact {cid}: {error.message}") from None
-        if store_directory(folder, None).cid != cid:
+        artifact = store_directory(folder, None)
+        if artifact.cid != cid:
             raise DigestError(f"artifact {cid} is not in the one accepted form")
+    return artifact
+
+
+def extract_once(cid: Cid, store: BlockStore, target: Path) -> None:
+    """Extract unless the folder holds the artifact already, which is checked once per process.
+
+    Raises:
+        IncompleteError: if a block is missing.
+        DigestError: if a block is damaged or the files do not build the root again.
+    """
+    if target in _intact and target.is_dir():
+        return
+    if target.exists() and not _holds(target, cid):
+        with storage_errors(target):
+            shutil.rmtree(target)
+    if not target.exists():
+        extract(cid, store, target)
+    _intact.add(target)
+
+
+def _holds(folder: Path, cid: Cid) -> bool:
+    try:
+        return store_directory(folder, None).cid == cid
+    except PnodeError:
+        return False
+
+
+@contextmanager
+def _blocks_of(what: str) -> Iterator[None]:
+    try:
+        yield
+    except NotFoundError as error:
+        raise IncompleteError(f"{what}: {error.message}") from None
 
 
 def _writer(folder: Path) -> Callable[[str, Iterator[bytes]], None]:

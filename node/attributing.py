@@ -11,16 +11,25 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ledger.entry import Entry, PlacedEntry
+from ledger.entry import Entry
 from ledger.errors import UsageError
 from ledger.log import Log, resolve_id
 from ledger.statement import Statement, subjects_of
+from ledger.view import LedgerView
 from node.artifacts import store_document
+from node.claims import (
+    attributed_fields,
+    check_members,
+    check_whole_coalition,
+    claimed_lock,
+    entry_of,
+    frontier_of,
+)
 from node.clock import Clock, utc_now
 from node.coalitioncache import CoalitionCache, coalition_key
 from node.composing import Progress, silent
 from node.home import Home
-from node.materials import Materials, cached_materials, read_lock
+from node.materials import Materials, cached_materials
 from node.reading import load_view
 
 if TYPE_CHECKING:
@@ -65,8 +74,8 @@ def attribute(
     """
     from attribution.attribute import attribute as compute
 
-    composition, authors, seed = _composition(home, prefix)
-    lock = read_lock(home, composition.entry.statement.predicate["lock"])
+    subject = _subject(home, prefix)
+    lock = subject.lock
     materials = cached_materials(home, lock)
     with closing(CoalitionCache(home.cache)) as cache:
         result = compute(
@@ -74,18 +83,29 @@ def attribute(
             estimator=estimator,
             budget=budget,
             confidence=confidence,
-            seed=seed,
+            seed=subject.seed,
             identical=_identical(materials),
             progress=lambda done, total: progress("coalitions", done, total),
         )
-    return _publish(home, composition.entry.id, lock, result, authors, clock)
+    check_whole_coalition(result.table, subject.composition, subject.ledger, home.store)
+    return _publish(home, subject, result, clock)
 
 
-def _composition(home: Home, prefix: str) -> tuple[PlacedEntry, dict[str, str], str]:
-    """Return the composition, the authors of its members, and the seed of a sampling plan.
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is attributed: a composition whose claims were checked, and who made its members.
 
-    The seed is the root of the log that holds the composition: fixed after the lock.
+    The seed of a sampling plan is the root of the log up to the composition: fixed after the lock.
     """
+
+    composition: Entry
+    lock: Lock
+    ledger: LedgerView
+    authors: Mapping[str, str]
+    seed: str
+
+
+def _subject(home: Home, prefix: str) -> _Subject:
     with home.reading() as database:
         id_ = resolve_id(database, prefix)
         ledger = load_view(database)
@@ -94,10 +114,13 @@ def _composition(home: Home, prefix: str) -> tuple[PlacedEntry, dict[str, str], 
             raise UsageError(
                 f"{id_} is not a composition", hint="see 'pnode list --kind composition'"
             )
-        members = placed.entry.statement.predicate["members"]
-        authors = {id_: ledger.entries[id_].entry.author for id_ in members}
+        lock = claimed_lock(placed.entry, home.store)
+        check_members(lock, load_view(database, frontier_of(lock, database)))
+        authors = {
+            member.id: entry_of(ledger, member.id, "contribution").author for member in lock.members
+        }
         root = Log(database, placed.origin).root(placed.index + 1)
-    return placed, authors, root.hex()
+    return _Subject(placed.entry, lock, ledger, authors, root.hex())
 
 
 def _source(lock: Lock, materials: Materials, cache: CoalitionCache) -> TableSource:
@@ -178,27 +201,21 @@ def _identical(materials: Materials) -> list[list[str]]:
     return sorted(sorted(group) for group in groups.values() if len(group) > 1)
 
 
-def _publish(
-    home: Home,
-    composition: str,
-    lock: Lock,
-    result: Attribution,
-    authors: Mapping[str, str],
-    clock: Clock,
-) -> Attributed:
-    from attribution.record import Subject as RecordSubject
-    from attribution.record import build_record, encode
+def _publish(home: Home, subject: _Subject, result: Attribution, clock: Clock) -> Attributed:
+    from attribution.record import Subject, build_record, encode
     from compose.methods import find_method
 
+    lock, composition = subject.lock, subject.composition.id
     table = result.table.encode()
     table_cid = store_document(table, home.store)
     semantics = find_method(lock.method.name, version=lock.method.version).semantics
-    subject = RecordSubject(composition, authors, semantics, table_cid)
-    record = build_record(result.table, result.analysis, subject)
+    about = Subject(composition, subject.authors, semantics, table_cid)
+    record = build_record(result.table, result.analysis, about)
     data = encode(record)
     record_cid = store_document(data, home.store)
+    files = {"record.json": data, "table.jsonl": table}
     id_ = _already(home, composition, str(record_cid)) or _append(
-        home, composition, record, {"record.json": data, "table.jsonl": table}, clock
+        home, record, str(record_cid), files, clock
     )
     counts = result.counts
     return Attributed(
@@ -232,22 +249,15 @@ def _already(home: Home, composition: str, record: str) -> str | None:
 
 def _append(
     home: Home,
-    composition: str,
     record: Mapping[str, Any],
+    record_cid: str,
     files: Mapping[str, bytes],
     clock: Clock,
 ) -> str:
     predicate = {
         "author": home.author,
         "created": clock(),
-        "composition": composition,
-        "record": str(store_document(files["record.json"], None)),
-        "table": record["table"]["cid"],
-        "root": record["table"]["root"],
-        "game": record["game"]["value"],
-        "estimator": record["estimator"]["name"],
-        "values": [_headline(value) for value in record["values"]],
-        "efficiency_gap": record["efficiency_gap"],
+        **attributed_fields(record, record_cid),
     }
     subjects = subjects_of(
         [(name, hashlib.sha256(data).hexdigest()) for name, data in files.items()]
@@ -256,7 +266,3 @@ def _append(
     with home.writing() as log:
         log.append([entry])
     return entry.id
-
-
-def _headline(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value[name] for name in ("contribution", "value", "share") if value[name]}

@@ -12,7 +12,6 @@ from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.database import Database, storage_errors
 from ledger.entry import Entry, PlacedEntry
 from ledger.errors import (
-    DigestError,
     IncompleteError,
     MalformedError,
     NotFoundError,
@@ -20,7 +19,7 @@ from ledger.errors import (
 )
 from ledger.frontier import Frontier
 from ledger.log import Log, find_log, logs
-from ledger.note import Note
+from ledger.note import MAX_NOTE_BYTES, Note
 from ledger.rules import (
     EQUIVOCATION,
     ERROR,
@@ -34,17 +33,16 @@ from ledger.rules import (
 )
 from ledger.view import LedgerView, view
 from node.artifactcheck import ArtifactChecker
-from node.claims import (
-    check_attributed,
-    check_members,
-    check_scored,
-    check_whole_coalition,
-    claimed_lock,
-    claimed_outcomes,
-    claimed_table,
-)
+from node.claims import check_claim, check_members, claimed_lock, frontier_of
 from node.composing import Progress, silent
 from node.home import Home
+from node.verifying import is_intact
+
+_CLAIMS = {
+    "composition": "composition.lock",
+    "evaluation": "evaluation.outcomes",
+    "attribution": "attribution.values",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +114,8 @@ def _below(frontier: Frontier, accepted: list[PlacedEntry]) -> list[PlacedEntry]
 def _check_since(database: Database, path: Path) -> Iterator[Finding]:
     if not path.is_file():
         raise NotFoundError(f"{path}: no such checkpoint file", hint="check the path")
-    with storage_errors(path):
-        note = path.read_bytes()[: 1 << 20]
+    with storage_errors(path), path.open("rb") as stream:
+        note = stream.read(MAX_NOTE_BYTES + 1)
     origin = Note.parse(note).text.partition("\n")[0]
     log = find_log(database, origin)
     if log is None:
@@ -128,7 +126,7 @@ def _check_since(database: Database, path: Path) -> Iterator[Finding]:
     if old.size > log.size:
         message = f"held up to {log.size}, but {path} signs {old.size} entries"
         yield Finding.of("log.equivocation", origin, IncompleteError(message))
-    elif log.root(old.size) != old.root:
+    elif is_intact(log) and log.root(old.size) != old.root:
         message = f"the log no longer extends the tree of {old.size} entries in {path}"
         yield Finding("log.equivocation", EQUIVOCATION, origin, message)
 
@@ -150,57 +148,23 @@ def _check_records(
             continue
         if entry.kind == "contribution":
             yield from artifacts.check_files(entry)
-        elif entry.kind == "composition":
-            yield from _check_composition(home, database, entry, accepted)
-        elif entry.kind == "evaluation":
-            check = partial(_check_evaluation, home, ledger, entry)
-            yield from _wrapped("evaluation.outcomes", entry, check)
-        elif entry.kind == "attribution":
-            check = partial(_check_attribution, home, ledger, entry)
-            yield from _wrapped("attribution.values", entry, check)
+        if entry.kind in _CLAIMS:
+            check = partial(check_claim, entry, ledger, home.store)
+            yield from _wrapped(_CLAIMS[entry.kind], entry, check)
+        if entry.kind == "composition":
+            check = partial(_check_in_force, home, database, entry, accepted)
+            yield from _wrapped("composition.members", entry, check)
 
 
-def _check_evaluation(home: Home, ledger: LedgerView, entry: Entry) -> None:
-    claimed_outcomes(entry, home.store)
-    composition = ledger.entries.get(entry.statement.predicate["composition"])
-    if composition is not None and composition.entry.kind == "composition":
-        check_scored(entry, composition.entry)
-
-
-def _check_attribution(home: Home, ledger: LedgerView, entry: Entry) -> None:
-    record, table = claimed_table(entry, home.store)
-    check_attributed(record, ledger)
-    composition = ledger.entries[record["composition"]].entry
-    for placed in ledger.about("evaluation", "composition", composition.id):
-        if placed.entry.author == composition.author:
-            check_whole_coalition(table, claimed_outcomes(placed.entry, home.store))
-
-
-def _check_composition(
-    home: Home, database: Database, entry: Entry, accepted: list[PlacedEntry]
-) -> Iterator[Finding]:
+def _check_in_force(
+    home: Home, database: Database, composition: Entry, accepted: list[PlacedEntry]
+) -> None:
     try:
-        lock = claimed_lock(entry, home.store)
-    except PnodeError as error:
-        yield Finding.of("composition.lock", entry.id, error)
-        return
-    try:
-        frontier = Frontier.of(
-            Checkpoint(point.origin, point.size, point.root) for point in lock.frontier
-        )
-        _check_frontier(database, frontier)
-        check_members(lock, view(frontier, _below(frontier, accepted)))
-    except PnodeError as error:
-        yield Finding.of("composition.members", entry.id, error)
-
-
-def _check_frontier(database: Database, frontier: Frontier) -> None:
-    for point in frontier.checkpoints:
-        log = find_log(database, point.origin)
-        if log is None or log.size < point.size:
-            raise IncompleteError(f"the frontier of the lock needs {point.size} of {point.origin}")
-        if log.root(point.size) != point.root:
-            raise DigestError(f"the frontier of the lock is no tree of {point.origin}")
+        lock = claimed_lock(composition, home.store)
+    except PnodeError:
+        return  # reported as composition.lock
+    frontier = frontier_of(lock, database)
+    check_members(lock, view(frontier, _below(frontier, accepted)))
 
 
 def _wrapped(check: str, entry: Entry, run: Callable[[], object]) -> Iterator[Finding]:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger.cid import Cid
+from ledger.database import storage_errors
 from ledger.encoding import canonical_json, parse_canonical_json
 from ledger.errors import DigestError, MalformedError, NotFoundError, UnavailableError, UsageError
-from node.artifacts import StoredArtifact, extract, store_files
+from node.artifacts import StoredArtifact, extract_once, store_files
 from node.durable import make_folder, write_atomic
 from node.home import Home
 
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 MAX_STORED_BYTES = 256 << 20
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
-_HUB = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(?:@[\w./-]{1,96})?", re.ASCII)
+# As on the hub, no name or revision begins with a dot or holds two in a row.
+_HUB = re.compile(
+    r"(?!.*\.\.)[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}(?:@[\w-][\w./-]{0,95})?", re.ASCII
+)
+_MAX_RECORD_BYTES = 1 << 16
 _HUB_FILES = ["*.safetensors", "*.json"]
 
 
@@ -95,8 +100,8 @@ def open_known(home: Home, known: KnownBase) -> BaseModel:
     from compose.base import open_base
 
     folder = Path(known.folder) if known.folder else home.cache / "artifacts" / known.cid
-    if not known.folder and not folder.is_dir():
-        extract(Cid.parse(known.cid), home.store, folder)
+    if not known.folder:
+        extract_once(Cid.parse(known.cid), home.store, folder)
     base = open_base(folder, name=known.name)
     if base.digest != known.digest:
         raise DigestError(f"base '{known.name}' in {folder} has changed since it was added")
@@ -116,7 +121,9 @@ def _remember(home: Home, known: KnownBase) -> None:
 
 
 def _read(path: Path) -> KnownBase:
-    value = parse_canonical_json(path.read_bytes(), what=str(path))
+    with storage_errors(path), path.open("rb") as stream:
+        data = stream.read(_MAX_RECORD_BYTES + 1)
+    value = parse_canonical_json(data, what=str(path), max_bytes=_MAX_RECORD_BYTES)
     try:
         return KnownBase(**value)
     except TypeError:
@@ -132,7 +139,8 @@ def _locate(home: Home, source: str, *, offline: bool) -> Path:
     if offline:
         raise UnavailableError(f"{source}: not fetched with --offline")
     name, _, revision = source.partition("@")
-    target = home.cache / "hub" / name.replace("/", "--") / (revision or "main")
+    folder = home.cache / "hub" / name.replace("/", "--")
+    target = folder / (revision or "main").replace("/", "--")
     return _download(name, revision or None, target)
 
 

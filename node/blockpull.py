@@ -1,6 +1,7 @@
 """Reading the blocks behind published CIDs from a peer, each verified before it is stored.
 
-Blocks that are here already are not read again, so an interrupted pull continues where it stopped.
+Blocks that are here and intact are not read again, so an interrupted pull continues where it
+stopped and one that was damaged on this disk is replaced.
 What a peer does not have is reported as missing; that is no error. A block with other bytes than
 its CID names is the peer's error. A DAG that hashes correctly and is still unacceptable is its
 publisher's, and is left out.
@@ -65,24 +66,21 @@ class BlockPull:
     def _pull_root(self, root: Cid) -> None:
         before = len(self.report.missing)
         try:
-            for cid in dag_cids(root, self._node, self._limits.blocks):
-                if cid.codec == RAW and not self._store.has(cid):
-                    self._fetch(cid)
+            for cid in dag_cids(root, self._block, self._limits.blocks):
+                if cid.codec == RAW:
+                    self._block(cid)
         except MalformedError as error:
             self.report.refused.append(f"artifact {root}: {error.message}")
             return
         if len(self.report.missing) == before:
             self._store.pin(root)
 
-    def _node(self, cid: Cid) -> bytes | None:
-        if not self._store.has(cid):
-            return self._fetch(cid)
+    def _block(self, cid: Cid) -> bytes | None:
+        """Return a block, read from the peer unless it is here and intact."""
         try:
             return checked_block(cid, self._store.get_block)
-        except EvidenceError as error:
-            hint = "delete the damaged block file, then sync again"
-            self._fail(cid, type(error)(f"local store: {error.message}", hint=hint))
-            return None
+        except (NotFoundError, EvidenceError):
+            return self._fetch(cid)
 
     def _fetch(self, cid: Cid) -> bytes | None:
         try:
@@ -92,15 +90,12 @@ class BlockPull:
             return None
         except EvidenceError as error:
             text = f"{self._source.address}: {error.message}"
-            self._fail(cid, type(error)(text, hint=error.hint))
+            self.report.missing.append(cid)
+            self.report.errors.append(type(error)(text, hint=error.hint))
             return None
         self._store.put_block(cid, block)
         self.report.stored += 1
         return block
-
-    def _fail(self, cid: Cid, error: PnodeError) -> None:
-        self.report.missing.append(cid)
-        self.report.errors.append(error)
 
     def _read(self, cid: Cid) -> bytes:
         return self._source.read(f"/ipfs/{cid}", max_bytes=MAX_BLOCK_BYTES)

@@ -10,9 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ledger.blocks import BlockStore
+from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
+from ledger.database import Database
 from ledger.entry import Entry
 from ledger.errors import DigestError, EvidenceError, IncompleteError
+from ledger.frontier import Frontier
+from ledger.log import find_log
 from ledger.view import LedgerView
 from node.artifactcheck import check_subject
 from node.artifacts import read_document
@@ -21,6 +25,41 @@ if TYPE_CHECKING:
     from attribution.table import CoalitionTable
     from compose.lock import Lock
     from compose.outcomes import Outcomes
+
+
+def entry_of(ledger: LedgerView, id_: str, kind: str) -> Entry:
+    """Return the entry that another one refers to.
+
+    Raises:
+        IncompleteError: if it is not in the ledger at this frontier.
+        DigestError: if it is of another kind than the reference says.
+    """
+    placed = ledger.entries.get(id_)
+    if placed is None:
+        raise IncompleteError(f"{id_} is not in the ledger at the current frontier")
+    if placed.entry.kind != kind:
+        raise DigestError(f"{id_} is a {placed.entry.kind}, not a {kind}")
+    return placed.entry
+
+
+def check_claim(entry: Entry, ledger: LedgerView, store: BlockStore) -> None:
+    """Check what a composition, evaluation or attribution claims; other kinds claim nothing.
+
+    Raises:
+        EvidenceError: if its documents contradict it, each other or what they refer to.
+        IncompleteError: if something it rests on is missing.
+    """
+    if entry.kind == "composition":
+        claimed_lock(entry, store)
+    elif entry.kind == "evaluation":
+        composition = entry_of(ledger, entry.statement.predicate["composition"], "composition")
+        claimed_outcomes(entry, store)
+        check_scored(entry, composition)
+    elif entry.kind == "attribution":
+        record, table = claimed_table(entry, store)
+        check_attributed(record, ledger)
+        composition = entry_of(ledger, record["composition"], "composition")
+        check_whole_coalition(table, composition, ledger, store)
 
 
 def claimed_lock(entry: Entry, store: BlockStore) -> Lock:
@@ -39,19 +78,39 @@ def claimed_lock(entry: Entry, store: BlockStore) -> Lock:
         predicate["members"],
         predicate["suites"],
         predicate["method"],
-        predicate["base"]["digest"],
+        predicate["base"],
         predicate["exactness"],
     )
+    base = {"name": lock.base.name, "digest": lock.base.digest, "cid": str(lock.base.cid)}
     locked = (
         [member.id for member in lock.members],
         [suite.id for suite in lock.suites],
         lock.method.name,
-        lock.base.digest,
+        base,
         lock.exactness,
     )
     if said != locked:
         raise DigestError(f"the lock of composition {entry.id} says something else than it")
     return lock
+
+
+def frontier_of(lock: Lock, database: Database) -> Frontier:
+    """Return the frontier of a lock, which must be one of the logs held.
+
+    Raises:
+        IncompleteError: if it reaches beyond what is held.
+        DigestError: if a root of it is not a root of that log.
+    """
+    frontier = Frontier.of(
+        Checkpoint(point.origin, point.size, point.root) for point in lock.frontier
+    )
+    for point in frontier.checkpoints:
+        log = find_log(database, point.origin)
+        if log is None or log.size < point.size:
+            raise IncompleteError(f"the frontier of the lock needs {point.size} of {point.origin}")
+        if log.root(point.size) != point.root:
+            raise DigestError(f"the frontier of the lock is no tree of {point.origin}")
+    return frontier
 
 
 def check_members(lock: Lock, at_frontier: LedgerView) -> None:
@@ -91,7 +150,7 @@ def check_attributed(record: Mapping[str, Any], ledger: LedgerView) -> None:
         IncompleteError: if the composition or a contribution is not in the ledger.
         DigestError: if the record has another lock, other players, suites or authors.
     """
-    composition = _held(ledger, record["composition"]).statement.predicate
+    composition = entry_of(ledger, record["composition"], "composition").statement.predicate
     players = [player["contribution"] for player in record["players"]]
     suites = [suite["id"] for suite in record["game"]["suites"]]
     said = (record["lock"], players, suites)
@@ -101,7 +160,7 @@ def check_attributed(record: Mapping[str, Any], ledger: LedgerView) -> None:
             f"{record['composition']}"
         )
     for named in [*record["players"], *record["values"]]:
-        author = _held(ledger, named["contribution"]).author
+        author = entry_of(ledger, named["contribution"], "contribution").author
         if named["author"] != author:
             raise DigestError(
                 f"the attribution record gives {named['contribution']} to {named['author']}, "
@@ -109,30 +168,29 @@ def check_attributed(record: Mapping[str, Any], ledger: LedgerView) -> None:
             )
 
 
-def check_whole_coalition(table: CoalitionTable, outcomes: Mapping[str, Outcomes]) -> None:
-    """Require that the row of all members says what the evaluation of the composition says.
+def check_whole_coalition(
+    table: CoalitionTable, composition: Entry, ledger: LedgerView, store: BlockStore
+) -> None:
+    """Require that the row of all members says what the composer's own evaluations say.
 
     Raises:
         DigestError: naming the first suite on which they differ.
     """
     solved = [bool(bit) for bit in table.outcomes(table.everyone)]
-    start = 0
-    for suite in table.suites:
-        row = solved[start : start + suite.items]
-        start += suite.items
-        evaluated = outcomes.get(suite.id)
-        if evaluated is not None and row != [each.correct for each in evaluated.outcomes]:
-            raise DigestError(
-                f"suite {suite.id}: the coalition of all members in the table has other outcomes "
-                "than the evaluation of the composition"
-            )
-
-
-def _held(ledger: LedgerView, id_: str) -> Entry:
-    placed = ledger.entries.get(id_)
-    if placed is None:
-        raise IncompleteError(f"{id_} is not in the ledger at the current frontier")
-    return placed.entry
+    for placed in ledger.about("evaluation", "composition", composition.id):
+        if placed.entry.author != composition.author:
+            continue
+        outcomes = claimed_outcomes(placed.entry, store)
+        start = 0
+        for suite in table.suites:
+            row = solved[start : start + suite.items]
+            start += suite.items
+            evaluated = outcomes.get(suite.id)
+            if evaluated is not None and row != [each.correct for each in evaluated.outcomes]:
+                raise DigestError(
+                    f"suite {suite.id}: the coalition of all members in the table has other "
+                    "outcomes than the evaluation of the composition"
+                )
 
 
 def claimed_outcomes(entry: Entry, store: BlockStore) -> dict[str, Outcomes]:
@@ -182,9 +240,27 @@ def claimed_table(entry: Entry, store: BlockStore) -> tuple[dict[str, Any], Coal
     check_subject(entry, "record.json", record_data)
     record = parse_record(record_data)
     recompute(record, table)
-    said = {value["contribution"]: value["value"] for value in predicate["values"]}
-    if said != {value["contribution"]: value["value"] for value in record["values"]}:
-        raise DigestError(f"attribution {entry.id} states other values than its record")
-    if predicate["root"] != table.root().hex() or predicate["composition"] != record["composition"]:
-        raise DigestError(f"attribution {entry.id} and its record disagree")
+    expected = attributed_fields(record, predicate["record"])
+    for field, value in expected.items():
+        if predicate.get(field) != value:
+            raise DigestError(f"attribution {entry.id}: its {field} is not that of its record")
     return record, table
+
+
+def attributed_fields(record: Mapping[str, Any], record_cid: str) -> dict[str, Any]:
+    """Return the fields of an attribution statement that follow from its record."""
+    return {
+        "composition": record["composition"],
+        "record": record_cid,
+        "table": record["table"]["cid"],
+        "root": record["table"]["root"],
+        "game": record["game"]["value"],
+        "estimator": record["estimator"]["name"],
+        "values": [_headline(value) for value in record["values"]],
+        "efficiency_gap": record["efficiency_gap"],
+    }
+
+
+def _headline(value: Mapping[str, Any]) -> dict[str, Any]:
+    named = ("contribution", "value", "share")
+    return {name: value[name] for name in named if value[name] is not None}

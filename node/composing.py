@@ -13,6 +13,7 @@ from ledger.cid import Cid
 from ledger.database import storage_errors
 from ledger.entry import Entry
 from ledger.errors import NotFoundError, UsageError
+from ledger.keys import PrivateKey
 from ledger.statement import Statement, Subject
 from ledger.view import LedgerView
 from node.artifacts import store_document
@@ -75,6 +76,7 @@ def compose(
     Raises:
         UsageError: for a recipe that makes no sense.
         PolicyError: for a member that must not be used.
+        IdentityError: if this home cannot sign.
     """
     recipe = _read_recipe(recipe_path)
     _check_output(output, recipe)
@@ -82,10 +84,12 @@ def compose(
     members = [member.id for member in lock.members]
     if dry_run:
         return Composed(None, None, str(lock.cid()), None, members, lock.exactness, {}, [])
+    # Before the long work: a home without keys could not sign what comes of it.
+    author = home.keys().author
     materials = cached_materials(home, lock)
     system, outcomes = _run(lock, materials, progress)
     files = _export(lock, materials, output) if output is not None else []
-    composed = _record(home, lock, system, outcomes, clock)
+    composed = _record(home, lock, system, outcomes, author, clock)
     names = [suite.name for suite in materials.suites]
     for score, name in zip(composed.scores.values(), names, strict=True):
         score["name"] = name
@@ -132,8 +136,8 @@ def _read_recipe(path: Path) -> Recipe:
 
     if not path.is_file():
         raise NotFoundError(f"{path}: no such recipe", hint="check the path")
-    with storage_errors(path):
-        data = path.read_bytes()[: _MAX_RECIPE_BYTES + 1]
+    with storage_errors(path), path.open("rb") as stream:
+        data = stream.read(_MAX_RECIPE_BYTES + 1)
     return parse_recipe(data, what=str(path))
 
 
@@ -210,6 +214,7 @@ def _record(
     lock: Lock,
     system: System,
     outcomes: Mapping[str, tuple[Outcome, ...]],
+    author: PrivateKey,
     clock: Clock,
 ) -> Composed:
     from compose.outcomes import encode_outcomes
@@ -221,7 +226,6 @@ def _record(
         _score(suite, outcomes[suite], store_document(document, home.store))
         for suite, document in documents.items()
     ]
-    keys = home.keys()
     created = clock()
     composition = Entry.sign(
         Statement(
@@ -243,7 +247,7 @@ def _record(
                 "exactness": lock.exactness,
             },
         ),
-        keys.author,
+        author,
     )
     evaluation = Entry.sign(
         Statement(
@@ -261,7 +265,7 @@ def _record(
                 "software": dict(lock.software),
             },
         ),
-        keys.author,
+        author,
     )
     with home.writing() as log:
         log.append([composition, evaluation])

@@ -42,14 +42,17 @@ def sync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path, *, mode: int = 0o755) -> None:
-    """Create a folder and its parents."""
+    """Create a folder and its parents durably."""
     with storage_errors(path):
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True, mode=mode)
+        for folder in missing:
+            sync_folder(folder.parent)
 
 
 @contextmanager
 def staging_folder(target: Path) -> Iterator[Path]:
-    """Fill a folder under a temporary name and give it its name only when the block succeeds.
+    """Fill a folder under a temporary name; when the block succeeds, sync it and name it.
 
     An existing `target` is kept: somebody else finished the same work first.
     """
@@ -62,4 +65,14 @@ def staging_folder(target: Path) -> Iterator[Path]:
         folder.mkdir()
         yield folder
         if not target.exists():
+            _sync_tree(folder)
             folder.rename(target)
+            sync_folder(target.parent)
+
+
+def _sync_tree(folder: Path) -> None:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with (Path(parent) / name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        sync_folder(Path(parent))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.cid import DAG_PB, Cid
+from ledger.cid import Cid
 from ledger.errors import MalformedError, UsageError
 from ledger.log import resolve_id
 from ledger.statement import artifact_cids
-from node.artifacts import extract, read_document, store_directory
+from node.artifacts import extract, is_document, read_document
 from node.durable import make_folder, write_atomic
 from node.home import Home
 from node.reading import load_view
@@ -17,7 +17,7 @@ from node.reading import load_view
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A folder that holds a verified artifact, with a warning if it was withdrawn."""
+    """A folder that holds a verified artifact or document, with a warning if it was withdrawn."""
 
     cid: str
     files: list[str]
@@ -34,13 +34,13 @@ def fetch(home: Home, text: str, directory: Path) -> Fetched:
     if directory.exists():
         raise UsageError(f"{directory}: exists already", hint="give a new directory to -o")
     cid, warning = _artifact(home, text)
-    if cid.codec == DAG_PB:
-        extract(cid, home.store, directory)
-    else:
+    if is_document(cid, home.store):
         data = read_document(cid, home.store, what="document")
         make_folder(directory)
         write_atomic(directory / str(cid), data)
-    files = [file.path for file in store_directory(directory, None).files]
+        files = [str(cid)]
+    else:
+        files = [file.path for file in extract(cid, home.store, directory).files]
     return Fetched(str(cid), files, warning)
 
 

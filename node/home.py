@@ -67,23 +67,13 @@ class Home:
             name: display name recorded in the genesis.
             seed: 32 bytes to derive the keys from; random if not given.
         """
-        if (path / MARKER).exists():
-            return cls.open(path, state)
-        make_folder(path, mode=0o700)
-        make_folder(path / "keys", mode=0o700)
-        node_seed = _keep_seed(path / "keys" / "seed", seed)
-        recovery = PrivateKey(_keep_seed(path / "keys" / "recovery", _recovery_of(seed)))
-        keys = NodeKeys.from_seed(node_seed)
-        home = cls(path, state, name, log_origin(keys.log.public), keys.author.public.did)
-        home.signing_lock().create()
-        Database.create(home.ledger_path).close()
-        with home.writing() as writer:
-            if not writer.log.size:
-                writer.append([_genesis(keys, recovery, name)])
-            # An interrupted `init` may have signed another name; a log has one genesis.
-            home = replace(home, name=_signed_name(writer))
-        write_atomic(path / MARKER, _marker(home).encode())
-        return home
+        if not (path / MARKER).exists():
+            make_folder(path, mode=0o700)
+            with _writer_lock(path):
+                # Another `init` may have finished while this one waited.
+                if not (path / MARKER).exists():
+                    _create(path, state, name, seed)
+        return cls.open(path, state)
 
     @classmethod
     def open(cls, path: Path, state: Path) -> Home:
@@ -155,28 +145,15 @@ class Home:
         Raises:
             HomeBusyError: if another process writes to it.
         """
-        import filelock
-
-        lock = filelock.FileLock(self.path / "writer.lock", timeout=_LOCK_SECONDS)
-        with storage_errors(self.path):
-            try:
-                lock.acquire()
-            except filelock.Timeout:
-                raise HomeBusyError(f"another pnode process is writing to {self.path}") from None
-        try:
-            with Database.open(self.ledger_path) as database:
-                yield database
-        finally:
-            lock.release()
+        with _writer_lock(self.path), Database.open(self.ledger_path) as database:
+            yield database
 
     @contextmanager
     def writing(self) -> Iterator[OwnLog]:
         """Open the node's own log for appending, finishing whatever was interrupted."""
         keys = self.keys()
         with self.locked() as database:
-            log = OwnLog(database, keys.log, self.signing_lock())
-            log.settle()
-            yield log
+            yield _own_log(self, database, keys)
 
     def signing_lock(self) -> SigningLock:
         """Return the lock that keeps this node from signing two histories."""
@@ -204,6 +181,47 @@ def state_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_state_dir("pnode"))
+
+
+@contextmanager
+def _writer_lock(path: Path) -> Iterator[None]:
+    import filelock
+
+    lock = filelock.FileLock(path / "writer.lock", timeout=_LOCK_SECONDS)
+    with storage_errors(path):
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise HomeBusyError(f"another pnode process is writing to {path}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _own_log(home: Home, database: Database, keys: NodeKeys) -> OwnLog:
+    log = OwnLog(database, keys.log, home.signing_lock())
+    log.settle()
+    return log
+
+
+def _create(path: Path, state: Path, name: str, seed: bytes | None) -> None:
+    """Write everything a home consists of, the marker last; what is there already is kept."""
+    make_folder(path / "keys", mode=0o700)
+    node_seed = _keep_seed(path / "keys" / "seed", seed)
+    recovery = PrivateKey(_keep_seed(path / "keys" / "recovery", _recovery_of(seed)))
+    keys = NodeKeys.from_seed(node_seed)
+    home = Home(path, state, name, log_origin(keys.log.public), keys.author.public.did)
+    lock = home.signing_lock()
+    make_folder(lock.path.parent, mode=0o700)
+    lock.create()
+    with Database.create(home.ledger_path) as database:
+        writer = _own_log(home, database, keys)
+        if not writer.log.size:
+            writer.append([_genesis(keys, recovery, name)])
+        # An interrupted `init` may have signed another name; a log has one genesis.
+        home = replace(home, name=_signed_name(writer))
+    write_atomic(path / MARKER, _marker(home).encode())
 
 
 def _marker(home: Home) -> str:

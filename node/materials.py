@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ledger.cid import Cid
-from ledger.errors import DigestError, IncompleteError
-from node.artifacts import extract, read_document
+from ledger.errors import DigestError, IncompleteError, PnodeError
+from node.artifacts import extract_once, read_document
 from node.bases import bases, open_known
 from node.home import Home
 
@@ -62,13 +62,27 @@ def _load(home: Home, lock: Lock, folder: Path) -> Materials:
     from compose.suite import open_suite
 
     base = _base(home, lock, folder)
-    adapters = {
-        member.id: inspect_adapter(_extracted(home, member.cid, folder), base)
-        for member in lock.members
-    }
-    suites = tuple(open_suite(_extracted(home, suite.cid, folder)) for suite in lock.suites)
+    adapters = {}
+    for member in lock.members:
+        with _naming(
+            f"member {member.id}", f'leave it out: members = {{exclude = ["{member.id}"]}}'
+        ):
+            adapters[member.id] = inspect_adapter(_extracted(home, member.cid, folder), base)
+    suites = []
+    for suite in lock.suites:
+        with _naming(f"suite {suite.id}", "leave it out of suites"):
+            suites.append(open_suite(_extracted(home, suite.cid, folder)))
     dev = None if lock.dev is None else open_suite(_extracted(home, lock.dev.cid, folder))
-    return Materials(base, adapters, suites, dev)
+    return Materials(base, adapters, tuple(suites), dev)
+
+
+@contextmanager
+def _naming(what: str, hint: str) -> Iterator[None]:
+    """Say whose fault an error is: with many members, a CID alone helps nobody."""
+    try:
+        yield
+    except PnodeError as error:
+        raise type(error)(f"{what}: {error.message}", hint=hint) from error
 
 
 def _base(home: Home, lock: Lock, folder: Path) -> BaseModel:
@@ -90,6 +104,5 @@ def _base(home: Home, lock: Lock, folder: Path) -> BaseModel:
 
 def _extracted(home: Home, cid: Cid, folder: Path) -> Path:
     target = folder / str(cid)
-    if not target.is_dir():
-        extract(cid, home.store, target)
+    extract_once(cid, home.store, target)
     return target

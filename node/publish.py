@@ -1,13 +1,13 @@
 """Publishing: a directory becomes an artifact and a signed contribution; and withdrawal.
 
 The order matters: inspect, store the blocks durably, then sign and append. A crash in between
-leaves blocks that nothing refers to, and the same command simply works again.
+leaves blocks that nothing refers to, and the same command simply works again. Inspecting and
+storing both read the files, so these are hashed before and after: what is signed was inspected.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,15 @@ from typing import Any
 from ledger.append import OwnLog
 from ledger.encoding import canonical_json
 from ledger.entry import Entry
-from ledger.errors import MalformedError, NotFoundError, PolicyError, UsageError
+from ledger.errors import DigestError, MalformedError, NotFoundError, PolicyError, UsageError
 from ledger.log import resolve_id
 from ledger.predicate import text
 from ledger.statement import Statement, Subject, subjects_of
-from ledger.view import ACTIVE, LedgerView
-from node.artifacts import StoredArtifact, StoredFile, scan, store_directory
-from node.bases import KnownBase, bases, find_base, open_known
+from ledger.view import ACTIVE, Contribution, LedgerView
+from node.artifacts import StoredArtifact, StoredFile, store_directory
 from node.clock import Clock, utc_now
 from node.home import Home
+from node.inspection import Offer, inspect
 from node.reading import load_view
 
 
@@ -65,17 +65,6 @@ class Withdrawn:
     affected: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A directory that passed inspection: its kind and the fields it adds to the statement."""
-
-    kind: str
-    title: str
-    license: str | None
-    summary: str
-    fields: Mapping[str, Any]
-
-
 def publish(
     home: Home, directory: Path, terms: Terms, *, dry_run: bool = False, clock: Clock = utc_now
 ) -> Published:
@@ -85,16 +74,23 @@ def publish(
 
     Raises:
         NotFoundError: if the directory or a named base or entry does not exist.
-        PolicyError: if the directory is neither, or unfit or unsafe.
+        PolicyError: if the directory is neither, or unfit or unsafe, or would supersede a
+            contribution of another author.
         UsageError: if the licence or the base cannot be determined.
+        DigestError: if the files change meanwhile.
     """
-    offer = inspect(home, directory, terms)
+    before = store_directory(directory, None)
+    offer = inspect(home, directory, terms.base)
     said = _said(home, offer, terms)
     if dry_run:
-        artifact = store_directory(directory, None)
-        return _published(home, offer, artifact, None, None, already=False)
+        return _published(home, offer, before, None, None, already=False)
     keys = home.keys()
     artifact = store_directory(directory, home.store)
+    if artifact.cid != before.cid:
+        raise DigestError(
+            f"{directory}: files changed while they were read",
+            hint="wait until nothing writes there and publish again",
+        )
     predicate = said | {"cid": str(artifact.cid), "manifest": _manifest(artifact)}
     with home.writing() as log:
         ledger = load_view(log.log.database)
@@ -119,18 +115,16 @@ def withdraw(home: Home, prefix: str, reason: str, *, clock: Clock = utc_now) ->
     Raises:
         PolicyError: if the contribution has another author or is withdrawn already.
         NotFoundError: if it is not a contribution.
+        UsageError: if a statement cannot hold the reason.
     """
+    _check_text("reason", reason)
     with home.writing() as log:
         id_ = resolve_id(log.log.database, prefix)
         ledger = load_view(log.log.database)
         offered = ledger.contributions.get(id_)
         if offered is None:
             raise NotFoundError(f"{id_} is not a contribution")
-        if offered.author != home.author:
-            raise PolicyError(
-                f"{id_} belongs to {offered.author}",
-                hint="only its author's key can withdraw a contribution",
-            )
+        _require_own(home, offered, "withdraw")
         if offered.status == "withdrawn":
             raise PolicyError(f"{id_} is withdrawn already", hint="nothing is left to do")
         predicate = {
@@ -144,95 +138,6 @@ def withdraw(home: Home, prefix: str, reason: str, *, clock: Clock = utc_now) ->
         entry = Entry.sign(Statement("withdrawal", (subject,), predicate), home.keys().author)
         log.append([entry])
         return Withdrawn(entry.id, id_, ledger.users_of(id_))
-
-
-def inspect(home: Home, directory: Path, terms: Terms) -> Offer:
-    """Recognise a directory and check it completely without executing anything of it."""
-    names = scan(directory)
-    if "suite.toml" in names:
-        return _inspect_suite(directory)
-    if any(Path(name).name.startswith("adapter_") for name in names):
-        return _inspect_adapter(home, directory, terms)
-    raise PolicyError(
-        f"{directory}: neither a PEFT adapter (adapter_config.json) nor a suite (suite.toml)",
-        hint="publish the directory that model.save_pretrained() wrote",
-    )
-
-
-def _inspect_suite(directory: Path) -> Offer:
-    from compose.suite import open_suite
-
-    suite = open_suite(directory)
-    facts = {
-        "name": suite.name,
-        "scorer": suite.scorer,
-        "items": len(suite.items),
-        "description": suite.description,
-        "priority_of": suite.priority_of or "",
-    }
-    summary = f"{len(suite.items)} items, scorer {suite.scorer}"
-    return Offer("suite", suite.name, suite.license, summary, {"suite": facts})
-
-
-def _inspect_adapter(home: Home, directory: Path, terms: Terms) -> Offer:
-    from compose.adapter import inspect_adapter
-
-    known = _base_for(home, directory, terms)
-    adapter = inspect_adapter(directory, open_known(home, known))
-    facts = {
-        "rank": adapter.rank,
-        "alpha": adapter.alpha,
-        "target_modules": sorted(adapter.target_modules),
-        "parameters": adapter.parameters,
-        "tensor_digest": adapter.tensor_digest,
-        "flags": list(adapter.flags),
-    }
-    base = {"name": known.name, "digest": known.digest, "cid": known.cid}
-    summary = f"{2 * len(adapter.layers)} tensors, rank {adapter.rank}, for base {known.name}"
-    title = directory.resolve().name
-    return Offer(
-        "adapter", title, _card_license(directory), summary, {"adapter": facts, "base": base}
-    )
-
-
-def _base_for(home: Home, directory: Path, terms: Terms) -> KnownBase:
-    if terms.base is not None:
-        return find_base(home, terms.base)
-    claimed = _claimed_base(directory)
-    fitting = [known for known in bases(home) if known.name == Path(claimed).name.lower()]
-    if len(fitting) == 1:
-        return fitting[0]
-    raise UsageError(
-        f"{directory}: which base model is it for? it says '{claimed}', which is not added here",
-        hint="add it with 'pnode base add DIR --name NAME' and publish with --base NAME",
-    )
-
-
-def _claimed_base(directory: Path) -> str:
-    """Return the base the configuration names; only a hint, the digest decides."""
-    path = directory / "adapter_config.json"
-    try:
-        value = json.loads(path.read_bytes()[: 1 << 20])
-        return str(value.get("base_model_name_or_path") or "")[:200]
-    except (OSError, ValueError, AttributeError):
-        return ""
-
-
-def _card_license(directory: Path) -> str | None:
-    """Return the `license:` of a model card's front matter, if there is one."""
-    path = directory / "README.md"
-    if not path.is_file():
-        return None
-    lines = path.read_text("utf-8", errors="replace")[:20_000].splitlines()
-    if not lines or lines[0].strip() != "---":
-        return None
-    for line in lines[1:]:
-        key, _, value = line.partition(":")
-        if line.strip() == "---":
-            break
-        if key.strip() == "license" and value.strip():
-            return value.strip().strip("'\"")
-    return None
 
 
 def _said(home: Home, offer: Offer, terms: Terms) -> dict[str, Any]:
@@ -255,9 +160,11 @@ def _said(home: Home, offer: Offer, terms: Terms) -> dict[str, Any]:
     for name in ("title", "license", "terms"):
         _check_text(name, predicate.get(name, ""))
     if terms.supersedes:
-        predicate["supersedes"] = _known(home, terms.supersedes)
+        replaced = _known(home, terms.supersedes)
+        _require_own(home, replaced, "supersede")
+        predicate["supersedes"] = replaced.id
     if terms.derived_from:
-        predicate["derived_from"] = sorted({_known(home, id_) for id_ in terms.derived_from})
+        predicate["derived_from"] = sorted({_known(home, id_).id for id_ in terms.derived_from})
     return predicate
 
 
@@ -269,12 +176,21 @@ def _check_text(name: str, value: str) -> None:
         raise UsageError(f"{name}: {error.message}", hint=hint) from None
 
 
-def _known(home: Home, prefix: str) -> str:
+def _known(home: Home, prefix: str) -> Contribution:
     with home.reading() as database:
         id_ = resolve_id(database, prefix)
-        if id_ not in load_view(database).contributions:
-            raise NotFoundError(f"{id_} is not a contribution")
-        return id_
+        offered = load_view(database).contributions.get(id_)
+    if offered is None:
+        raise NotFoundError(f"{id_} is not a contribution")
+    return offered
+
+
+def _require_own(home: Home, offered: Contribution, verb: str) -> None:
+    if offered.author != home.author:
+        raise PolicyError(
+            f"{offered.id} belongs to {offered.author}",
+            hint=f"only its author's key can {verb} a contribution",
+        )
 
 
 def _manifest(artifact: StoredArtifact) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ledger.errors import (
     ProofError,
     SignatureError,
 )
-from ledger.log import Log
+from ledger.log import Log, check_bodies
 from ledger.merkle import (
     HASH_SIZE,
     NodeReader,
@@ -80,14 +80,38 @@ def is_new(offer: Offer, log: Log | None) -> bool:
 
     Raises:
         EquivocationError: if the log signed a tree of at most the held size that is another tree.
+        EvidenceError: if what is held here is damaged.
     """
     size = log.size if log else 0
     offered = offer.checkpoint
-    if log is not None and 0 < offered.size <= size and log.root(offered.size) != offered.root:
+    if offered.size > size:
+        return True
+    if log is not None and offered.size and _held_root(log, offered.size) != offered.root:
         raise EquivocationError(
             f"log {offered.origin} signed two different trees of {offered.size} entries"
         )
-    return offered.size > size
+    return False
+
+
+def _held_root(log: Log, size: int) -> bytes:
+    """Return the root of the first `size` entries held, proven to be what the log has signed.
+
+    Without the proof a tile that was damaged on this disk would accuse the log.
+    """
+    try:
+        root = log.root(size)
+        latest = log.checkpoint()
+        if latest is not None:
+            signed = open_checkpoint(latest[1], log.key)
+            (old, old_root), (new, new_root) = sorted([(size, root), (signed.size, signed.root)])
+            verify_consistency(old, new, old_root, new_root, log.prove_consistency(old, new))
+    except EvidenceError as error:
+        raise EvidenceError(
+            f"the ledger here is damaged: what it holds of {log.origin} does not lead to the "
+            f"checkpoint it holds ({error.message})",
+            hint="run 'pnode audit' to see what is damaged, then restore ledger.db from a backup",
+        ) from None
+    return root
 
 
 def read_entries(source: Source, offer: Offer, held: Log | None, limits: SyncLimits) -> list[bytes]:
@@ -97,7 +121,9 @@ def read_entries(source: Source, offer: Offer, held: Log | None, limits: SyncLim
         IncompleteError: if there are more than the limits allow.
         EquivocationError: if the tree offered does not extend the one held.
         ProofError: if tiles or bundles do not lead to the signed root.
-        MalformedError, SignatureError: if the log holds something that is not a valid entry.
+        MalformedError, SignatureError: if the log holds something that is not a valid entry, or
+            one twice.
+        EvidenceError: if what is held here is damaged.
     """
     size = held.size if held else 0
     offered = offer.checkpoint
@@ -107,10 +133,11 @@ def read_entries(source: Source, offer: Offer, held: Log | None, limits: SyncLim
         )
     tiles = _read_tiles(source, size, offered)
     if held is not None and size:
-        _check_extends(offered, size, held.root(size), tiles)
+        _check_extends(offered, size, _held_root(held, size), tiles)
     bodies = _read_bodies(source, size, offered, tiles, limits)
-    for index, body in enumerate(bodies, start=size):
-        _check_entry(offer.key, index, body)
+    check_bodies(offered.origin, size, bodies, held)
+    if bodies and not size:
+        _check_genesis(offer.key, Entry.parse(bodies[0]))
     return bodies
 
 
@@ -203,16 +230,10 @@ def _read_tile(source: Source, offered: Checkpoint, tile: Tile) -> bytes:
     return encode_bundle(split_bundle(data, full)[: tile.width])
 
 
-def _check_entry(key: NoteKey, index: int, body: bytes) -> None:
-    """Require a valid entry, and that entry 0 binds the log to its author."""
-    where = f"entry {index} of {key.name}"
-    try:
-        entry = Entry.parse(body)
-    except EvidenceError as error:
-        raise type(error)(f"{where}: {error.message}") from None
-    if index == 0:
-        predicate = entry.statement.predicate
-        if entry.kind != "genesis":
-            raise MalformedError(f"{where} is not a genesis")
-        if predicate["origin"] != key.name or predicate["log_key"] != str(key):
-            raise SignatureError(f"{where} binds another origin or key")
+def _check_genesis(key: NoteKey, entry: Entry) -> None:
+    """Require that entry 0 binds the log to its author."""
+    predicate = entry.statement.predicate
+    if entry.kind != "genesis":
+        raise MalformedError(f"entry 0 of {key.name} is not a genesis")
+    if predicate["origin"] != key.name or predicate["log_key"] != str(key):
+        raise SignatureError(f"entry 0 of {key.name} binds another origin or key")

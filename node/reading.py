@@ -179,7 +179,11 @@ def _credit(ledger: LedgerView, id_: str) -> Iterator[dict[str, Any]]:
     for placed in ledger.of_kind("attribution"):
         for value in placed.entry.statement.predicate["values"]:
             if value["contribution"] == id_:
-                yield {"attribution": placed.entry.id, "value": value["value"]}
+                yield {
+                    "attribution": placed.entry.id,
+                    "claimed_by": placed.entry.author,
+                    "value": value["value"],
+                }
 
 
 def read_log(home: Home, *, origin: str | None, since: int) -> list[LogLine]:

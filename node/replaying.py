@@ -22,7 +22,7 @@ from ledger.errors import IncompleteError, PnodeError, UsageError
 from ledger.log import resolve_id
 from ledger.statement import Statement, Subject
 from ledger.view import LedgerView
-from node.claims import check_scored, claimed_lock, claimed_outcomes
+from node.claims import check_scored, claimed_lock, claimed_outcomes, entry_of
 from node.clock import Clock, utc_now
 from node.composing import software
 from node.home import Home
@@ -102,7 +102,7 @@ def _claims(home: Home, prefix: str) -> tuple[Entry, list[Entry]]:
         found = ledger.about("evaluation", "composition", id_)
         return entry, [item.entry for item in found if item.entry.author == entry.author]
     if entry.kind == "evaluation":
-        return _entry(ledger, entry.statement.predicate["composition"]), [entry]
+        return entry_of(ledger, entry.statement.predicate["composition"], "composition"), [entry]
     raise UsageError(
         f"{id_} is a {entry.kind}; only compositions and evaluations are replayed",
         hint="the values of an attribution are recomputed by 'pnode audit'",
@@ -148,7 +148,8 @@ def _in_new_process(
     from compose.outcomes import parse_outcomes
 
     request = {"lock": encode_base64(lock.encode()), "items": chosen, "sizes": sizes}
-    command = [sys.executable, "-m", "node.rebuilding", str(home.path), str(home.state)]
+    # -P: nothing in the current folder, which may be a stranger's, is imported.
+    command = [sys.executable, "-P", "-m", "node.rebuilding", str(home.path), str(home.state)]
     done = subprocess.run(  # noqa: S603 - our own module, arguments as a list
         command, input=json.dumps(request).encode(), capture_output=True, check=False
     )
@@ -181,6 +182,7 @@ def _compare(
     claims: Sequence[Mapping[str, Outcomes]],
     rebuilt: Rebuilt,
 ) -> Replayed:
+    from compose.methods import find_method
     from compose.replay import combine, compare, detection_probability
 
     total = sum(_items(claims).values())
@@ -195,14 +197,17 @@ def _compare(
     )
     mismatches = [mismatch.describe() for mismatch in verdict.mismatches]
     state: VerdictName = verdict.state
-    claimed_digest = composition.statement.predicate["system_digest"]
-    if rebuilt.system_digest != claimed_digest:
-        mismatches.insert(0, f"system digest: claimed {claimed_digest}, {rebuilt.system_digest}")
-        state = "mismatch"
-    if state == "mismatch" and _stack(software()) != _stack(lock.software):
+    another_stack = _stack(software()) != _stack(lock.software)
+    if state == "mismatch" and another_stack:
         # Outcomes of class `pinned` are only promised on the software the lock names.
         state = "inconclusive"
         mismatches.append(f"here: {_stack(software())}; in the lock: {_stack(lock.software)}")
+    claimed_digest = composition.statement.predicate["system_digest"]
+    if rebuilt.system_digest != claimed_digest:
+        mismatches.insert(0, f"system digest: claimed {claimed_digest}, {rebuilt.system_digest}")
+        # Only what is fitted on outcomes can depend on the software; other digests are bitwise.
+        fitted = find_method(lock.method.name, version=lock.method.version).needs_dev
+        state = "inconclusive" if fitted and another_stack else "mismatch"
     false = -(-total // 100)
     probability = detection_probability(total, false, checked) if total else Fraction(0)
     return Replayed(

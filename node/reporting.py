@@ -11,11 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ledger.database import Database
 from ledger.entry import Entry
 from ledger.errors import IncompleteError, PnodeError, UsageError
 from ledger.log import resolve_id
 from ledger.view import LedgerView
-from node.claims import check_attributed, claimed_lock, claimed_outcomes, claimed_table
+from node.claims import (
+    check_claim,
+    check_members,
+    claimed_lock,
+    claimed_outcomes,
+    claimed_table,
+    entry_of,
+    frontier_of,
+)
 from node.durable import make_folder, write_atomic
 from node.home import Home
 from node.reading import load_view
@@ -60,9 +69,9 @@ def report(home: Home, prefix: str, output: Path) -> Reported:
     if output.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{output}: the report is an HTML file", hint="use -o report.html")
     with home.reading() as database:
-        id_ = resolve_id(database, prefix)
         ledger = load_view(database)
-    attribution = _attribution(ledger, id_)
+        attribution = _attribution(ledger, resolve_id(database, prefix))
+        _check(home, database, ledger, attribution)
     rendered = render(report_model(home, ledger, attribution))
     make_folder(output.resolve().parent)
     files = {
@@ -75,14 +84,21 @@ def report(home: Home, prefix: str, output: Path) -> Reported:
     return Reported(attribution.id, [str(path) for path in files])
 
 
+def _check(home: Home, database: Database, ledger: LedgerView, attribution: Entry) -> None:
+    """Make the checks of an audit that concern this attribution and its composition."""
+    check_claim(attribution, ledger, home.store)
+    composition = entry_of(ledger, attribution.statement.predicate["composition"], "composition")
+    lock = claimed_lock(composition, home.store)
+    check_members(lock, load_view(database, frontier_of(lock, database)))
+
+
 def report_model(home: Home, ledger: LedgerView, attribution: Entry) -> ReportModel:
-    """Gather everything the report of an attribution says."""
+    """Gather everything the report of a checked attribution says."""
     from attribution.analysis import interactions
     from attribution.reportmodel import ReportModel
 
     record, table = claimed_table(attribution, home.store)
-    check_attributed(record, ledger)
-    composition = ledger.entries[attribution.statement.predicate["composition"]].entry
+    composition = entry_of(ledger, record["composition"], "composition")
     lock = claimed_lock(composition, home.store)
     pairs: tuple[Interaction, ...] = ()
     if table.complete:
@@ -193,8 +209,11 @@ def _scores(
         if 1 << bit in table.rows:
             yield SystemScore(f"{name} alone", "member", _counts(table, 1 << bit))
     for placed in ledger.of_kind("evaluation"):
-        other = ledger.entries.get(placed.entry.statement.predicate["composition"])
-        if other is not None and other.entry.id != composition.id:
+        target = placed.entry.statement.predicate["composition"]
+        other = ledger.entries.get(target)
+        if other is None or other.entry.kind != "composition":
+            continue
+        if target != composition.id:
             score = _comparable(home, placed.entry, other.entry, composition, table)
             if score is not None:
                 yield score
@@ -233,8 +252,10 @@ def _checks(home: Home, ledger: LedgerView, composition: Entry) -> Iterator[Chec
 
     yield Check("attribution.values", "pass", "recomputed from the coalition table, all equal")
     yield Check("composition.lock", "pass", "the lock says what the composition says")
+    yield Check("composition.members", "pass", "every member was in force at its frontier")
     for placed in ledger.about("evaluation", "composition", composition.id):
         try:
+            check_claim(placed.entry, ledger, home.store)
             outcomes = claimed_outcomes(placed.entry, home.store)
         except PnodeError as error:
             if placed.entry.author == composition.author:

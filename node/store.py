@@ -30,9 +30,11 @@ class LocalStore:
         self.pin(root)
 
     def put_block(self, cid: Cid, block: bytes) -> None:
-        """Store one block durably; a block that is there already is left alone."""
+        """Store one block durably; a file that already holds these bytes is left alone."""
         path = self.path_of(cid)
-        if not path.exists():
+        with storage_errors(path):
+            intact = path.exists() and path.read_bytes() == block
+        if not intact:
             make_folder(path.parent)
             write_atomic(path, block)
 

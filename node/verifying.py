@@ -17,6 +17,7 @@ from ledger.encoding import canonical_json, decode_base64, encode_base64, parse_
 from ledger.entry import Entry
 from ledger.errors import (
     EquivocationError,
+    EvidenceError,
     IncompleteError,
     MalformedError,
     NotFoundError,
@@ -140,14 +141,27 @@ def _artifacts(home: Home, entry: Entry) -> Iterator[Check]:
     cids = artifact_cids(entry.statement)
     if cids and not findings:
         yield Check.passed("artifact", entry.id, ", ".join(map(str, cids)))
+        if entry.kind in ("composition", "evaluation", "attribution"):
+            yield _check("claim", entry.id, partial(_claim, home, entry))
+
+
+def _claim(home: Home, entry: Entry) -> str:
+    from node.claims import check_claim
+    from node.reading import load_view
+
+    with home.reading() as database:
+        ledger = load_view(database)
+    check_claim(entry, ledger, home.store)
+    return f"the {entry.kind} follows from its documents"
 
 
 def _verify_file(home: Home | None, path: Path) -> Iterator[Check]:
-    with storage_errors(path):
-        data = path.read_bytes()[: _MAX_FILE_BYTES + 1]
+    with storage_errors(path), path.open("rb") as stream:
+        data = stream.read(_MAX_FILE_BYTES + 1)
     if len(data) > _MAX_FILE_BYTES:
-        raise MalformedError(f"{path}: too large for an envelope, a proof or a checkpoint")
-    if data.startswith(MAGIC.encode("ascii")):
+        error = MalformedError("too large for an envelope, a proof or a checkpoint")
+        yield Check.failed("proof", str(path), error)
+    elif data.startswith(MAGIC.encode("ascii")):
         yield from _verify_proof(home, path, data)
     elif data.startswith(b"{"):
         yield from _verify_envelope(home, path, data)
@@ -176,6 +190,8 @@ def _verify_proof(home: Home | None, path: Path, data: bytes) -> Iterator[Check]
         return
     yield from _signature(target, body)
     yield _check("inclusion", target, lambda: _proven(proof, body, key))
+    if _held(home, proof.origin) is not None:
+        yield _check("checkpoint", target, lambda: _checkpoint(home, proof.note))
 
 
 def _proven(proof: TlogProof, body: bytes, key: NoteKey) -> str:
@@ -208,6 +224,15 @@ def _looked_up(home: Home | None, proof: TlogProof) -> tuple[bytes, NoteKey]:
     )
 
 
+def _held(home: Home | None, origin: str) -> NoteKey | None:
+    """Return the key of a log if this home holds a copy of it."""
+    if home is None:
+        return None
+    with home.reading() as database:
+        log = find_log(database, origin)
+        return None if log is None else log.key
+
+
 def _checkpoint(home: Home | None, data: bytes) -> str:
     claimed = Checkpoint.parse(Note.parse(data).text)
     if home is not None:
@@ -222,11 +247,25 @@ def _held_checkpoint(log: Log, data: bytes) -> str:
     checkpoint = open_checkpoint(data, log.key)
     if checkpoint.size > log.size:
         raise IncompleteError(f"signs {checkpoint.size} entries, only {log.size} are here")
+    if not is_intact(log):
+        raise EvidenceError(
+            f"the ledger here does not hash to the signed tree of {log.origin}",
+            hint="run 'pnode audit', and restore this home from a copy",
+        )
     if log.root(checkpoint.size) != checkpoint.root:
         raise EquivocationError(
             f"{log.origin} signed a tree of {checkpoint.size} entries that is not the one held"
         )
     return f"size {checkpoint.size} of {log.origin}"
+
+
+def is_intact(log: Log) -> bool:
+    """Whether the tiles held give the root of the largest checkpoint held.
+
+    Only then can a contradiction be the log's fault and not that of this disk.
+    """
+    latest = log.checkpoint()
+    return latest is None or log.root(latest[0].size) == latest[0].root
 
 
 def _check(name: str, target: str, run: Callable[[], str]) -> Check:

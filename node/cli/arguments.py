@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-PATH = click.Path(path_type=Path)
-"""A path that need not exist; whoever opens it says precisely what is wrong with it."""
+
+class AnyPath(click.Path):
+    """A path that need not exist; whoever opens it says precisely what is wrong with it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse an empty path: an unset shell variable must not mean the current folder."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = AnyPath(path_type=Path)
 
 
 class EntryId(click.ParamType[str]):

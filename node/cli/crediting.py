@@ -72,6 +72,13 @@ def attribute_command(
             ["CONTRIBUTOR", "CONTRIBUTION", "SHARE", "VALUE", "INTERVAL", "NOTE"],
             [_value(value, names) for value in values],
         ),
+        Lines([""]),
+        _by_suite(values, names, {line.id: line.title for line in node.list(kind="suite")}),
+        Lines([""]),
+        Table(
+            ["CHECK", "VERDICT", "FOUND"],
+            [[check["name"], check["verdict"], check["detail"]] for check in attributed.checks],
+        ),
         ids=[attributed.id],
     )
     session.output.hint(
@@ -133,6 +140,22 @@ def _value(value: Mapping[str, Any], names: Mapping[str, str]) -> Row:
         f"[{decimal(low)}, {decimal(high)}]" if low and high else "unknown",
         _note(low, high),
     ]
+
+
+def _by_suite(
+    values: list[dict[str, Any]], names: Mapping[str, str], titles: Mapping[str, str]
+) -> Table:
+    """Return what each contribution is worth on each suite, in points of its accuracy."""
+    suites = [part["suite"] for part in values[0]["by_suite"]] if values else []
+    rows: list[Row] = [
+        [
+            titles.get(suite, suite),
+            *(decimal(value["by_suite"][number]["value"]) for value in values),
+        ]
+        for number, suite in enumerate(suites)
+    ]
+    people = [names.get(value["author"]) or value["author"][-8:] for value in values]
+    return Table(["VALUE ON SUITE", *people], rows)
 
 
 def _note(low: str | None, high: str | None) -> str:

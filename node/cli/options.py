@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from node.cli.arguments import PATH
+
 if TYPE_CHECKING:
     from node.cli.session import Session
 
@@ -57,7 +59,6 @@ def global_options(*, top: bool) -> list[click.Parameter]:
             **attributes,
         )
 
-    folder = click.Path(path_type=Path)
     version = click.Option(
         ["--version"],
         is_flag=True,
@@ -69,7 +70,7 @@ def global_options(*, top: bool) -> list[click.Parameter]:
         help="Show the version and exit.",
     )
     return [
-        option("--home", type=folder, metavar="DIR", help="The home to work in."),
+        option("--home", type=PATH, metavar="DIR", help="The home to work in."),
         option("--json", is_flag=True, help="Exactly one JSON value on standard output."),
         option("-q", "--quiet", is_flag=True, help="Only ids, one per line; no hints."),
         option("-v", "--verbose", count=True, help="More detail on standard error."),

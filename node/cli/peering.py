@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledger.errors import EvidenceError, PnodeError, UnavailableError
+from ledger.errors import PnodeError
 from node.cli.arguments import PATH
 from node.cli.failure import gravest
 from node.cli.options import Group, command
 from node.cli.output import Cell, Fields, Row, Table
 
 if TYPE_CHECKING:
-    from node.api import Node
     from node.cli.session import Session
+    from node.sync import SyncReport
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -65,10 +65,7 @@ def sync_command(session: Session, peers: tuple[str, ...]) -> None:
 
     With all peers of this home if none is named. Everything is verified before it is kept.
     """
-    node = session.node()
-    synced = [_sync(node, address) for address in peers or node.peers()]
-    if not synced:
-        node.sync([])
+    synced = [_line(report) for report in session.node().sync(peers)]
     rows: list[Row] = [
         [line["peer"], f"+{line['added']}", line["size"], Cell(line["state"], _style(line))]
         for line in synced
@@ -83,23 +80,24 @@ def sync_command(session: Session, peers: tuple[str, ...]) -> None:
     if not session.output.mode.json:
         for error in errors:
             session.output.complain(error["message"], error["hint"])
+        for line in synced:
+            if line["missing"]:
+                session.output.warn(
+                    f"{line['peer']} lacks {line['missing']} of the blocks its entries name; "
+                    "another peer may have them, and 'pnode audit' says what they are"
+                )
     if errors:
         code = gravest([error["exit_code"] for error in errors])
         click.get_current_context().exit(code)
 
 
-def _sync(node: Node, address: str) -> dict[str, Any]:
-    """Sync with one peer; a peer that is away must not keep the others waiting."""
-    try:
-        (report,) = node.sync([address])
-    except (UnavailableError, EvidenceError) as error:
-        away = {"added": 0, "size": 0, "blocks": 0, "missing": 0, "logs": []}
-        return {"peer": address, "state": error.code, "errors": [_error(error)], **away}
+def _line(report: SyncReport) -> dict[str, Any]:
+    unread = report.errors and not report.logs
     return {
         "peer": report.peer,
         "added": report.added,
         "size": report.size,
-        "state": report.state,
+        "state": report.errors[0].code if unread else report.state,
         "blocks": report.blocks,
         "missing": len(report.missing),
         "logs": [

@@ -191,6 +191,8 @@ def _report(session: Session, error: BaseException) -> int:
             output.failure(failure.code, failure.message, failure.hint)
     except BrokenPipeError:
         return READER_GONE
+    except OSError:
+        return failure.exit_code  # the very report cannot be written; its code still can
     return failure.exit_code
 
 
@@ -209,9 +211,20 @@ def _flush(session: Session, code: int) -> int:
     try:
         session.output.flush()
     except BrokenPipeError:
-        # Python would complain once more at exit; give it somewhere to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), session.out.fileno())
+        _abandon(session)
         return READER_GONE
     except ValueError:  # closed already
         return code
+    except OSError as error:
+        _abandon(session)
+        return code or _report(session, error)
     return code
+
+
+def _abandon(session: Session) -> None:
+    """Give Python somewhere to flush to, or it would complain once more at exit."""
+    for stream in (session.out, session.err):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -84,7 +84,8 @@ def show_command(session: Session, id: str, raw: bool) -> None:
         ("signed", signed),
     ]
     rows += [("used by", used) for used in shown.uses]
-    rows += [("credit", f"{item['value']} in {item['attribution']}") for item in shown.credit]
+    claims = (f"{item['value']} claimed in {item['attribution']}" for item in shown.credit)
+    rows += [("credit", claim) for claim in claims]
     # Indented under a heading: the author chose these names, and could choose one of ours.
     said: list[tuple[str, Value | None]] = [
         (f"  {name}", _brief(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -20,8 +21,9 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.out: TextIO = sys.stdout
-        self.err: TextIO = sys.stderr
+        # A process may be started with a stream closed; then there is nobody to write to.
+        self.out: TextIO = sys.stdout or StringIO()
+        self.err: TextIO = sys.stderr or StringIO()
         self._progress: Progress | None = None
 
     @property

@@ -255,3 +255,22 @@ def test_author_of_every_player_is_needed() -> None:
     analysis = analyse(TABLE, EXACT, confidence="0.95")
     with pytest.raises(RecordError, match="no author given"):
         build_record(TABLE, analysis, Subject(COMPOSITION, {}, "x"))
+
+
+@pytest.mark.parametrize(
+    ("orders", "items", "refused"),
+    [(2**16, 2**20, True), (2**16, 2**13, False), (None, 2**40, False)],
+)
+def test_a_record_that_would_take_hours_to_recompute_is_refused(
+    orders: int | None, items: int, *, refused: bool
+) -> None:
+    record = copy.deepcopy(RECORD)
+    record["estimator"]["permutations"] = orders
+    record["game"]["suites"] = [{**RECORD["game"]["suites"][0], "items": items}]
+    if not refused:
+        assert parse_record(encode(record)) == record
+        return
+    with pytest.raises(RecordError, match="too much to recompute"):
+        parse_record(encode(record))
+    with pytest.raises(RecordError, match="too much to recompute"):
+        recompute(record, TABLE)

@@ -15,10 +15,10 @@ from ledger.database import Database
 from ledger.entry import Entry
 from ledger.keys import NodeKeys
 from ledger.log import Log
-from ledger.rules import LogEvidence, check_log
+from ledger.rules import check_log
 from ledger.signinglock import SigningLock
 from tests.faults import ptrace
-from tests.ledger.makers import ALICE, note_entry, origin_of
+from tests.ledger.makers import ALICE, evidence_of, note_entry, origin_of
 
 __all__ = ["ptrace"]
 
@@ -39,6 +39,7 @@ class Home:
         """Make an empty home whose lock is in place."""
         home = cls(folder, keys)
         home.ledger.parent.mkdir(parents=True)
+        home.lock.path.parent.mkdir()
         home.lock.create()
         Database.create(home.ledger).close()
         return home
@@ -74,9 +75,8 @@ def check_everything(home: Home, expected: list[Entry]) -> None:
     with Database.read_only(home.ledger) as database:
         log = Log(database, ORIGIN)
         assert list(log.bodies()) == [entry.body for entry in expected]
-        evidence = LogEvidence(log.key, log.bodies(), list(log.checkpoints()), log.tile)
         # These logs start without a genesis, which is the business of `init`.
-        findings = [f for f in check_log(evidence, []) if f.check != "log.genesis"]
+        findings = [f for f in check_log(evidence_of(log), []) if f.check != "log.genesis"]
         assert findings == []
         held = log.checkpoint()
         locked = home.lock.read()

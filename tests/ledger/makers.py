@@ -10,8 +10,10 @@ from ledger.checkpoint import Checkpoint, log_key, log_origin, sign_checkpoint
 from ledger.cid import Cid
 from ledger.entry import Entry
 from ledger.keys import NodeKeys, commitment
+from ledger.log import Log
 from ledger.merkle import leaf_hash, root_of
-from ledger.note import ED25519_COSIGNATURE, NoteKey
+from ledger.note import ED25519_COSIGNATURE, Note, NoteKey
+from ledger.rules import LogEvidence
 from ledger.statement import Statement, subjects_of
 
 TIME = "2026-11-22T20:00:00Z"
@@ -74,6 +76,12 @@ def withdrawal(keys: NodeKeys, target: str) -> Entry:
 def note_entry(keys: NodeKeys, number: int) -> Entry:
     """An entry of a kind this version does not know."""
     return sign(keys, "note", {"number": number}, f"note {number}")
+
+
+def evidence_of(log: Log) -> LogEvidence:
+    """Everything stored of a log, for an auditor."""
+    notes = [(Checkpoint.parse(Note.parse(note).text), note) for _, note in log.notes()]
+    return LogEvidence(log.key, log.bodies(), notes, log.tile)
 
 
 def signed(keys: NodeKeys, bodies: Sequence[bytes]) -> bytes:

@@ -15,6 +15,7 @@ from ledger.database import Database
 from ledger.errors import (
     EvidenceError,
     LogFrozenError,
+    MalformedError,
     StorageError,
 )
 from ledger.log import Log, store_rows
@@ -98,6 +99,16 @@ def test_a_bit_that_flips_before_signing_is_not_signed(home: Home) -> None:
         held = Log(database, ORIGIN).checkpoint()
         assert held is not None
         assert held[0].size == 2
+
+
+def test_a_row_that_no_peer_would_accept_is_not_signed(home: Home) -> None:
+    """Signed once, it could never be taken back, and every reader would refuse the log."""
+    home.append(ENTRIES[:2])
+    with Database.open(home.ledger) as database, database.transaction() as writer:
+        store_rows(writer, Log(database, ORIGIN), [b"no entry"])
+    with pytest.raises(MalformedError, match="entry 2 of"):
+        home.settle()
+    assert home.lock.read().size == 2
 
 
 def test_the_append_is_written_in_the_order_of_the_safety_argument(

@@ -15,7 +15,15 @@ from ledger.cosignature import CosignatureVerifier, cosign, cosigned_at
 from ledger.errors import EvidenceError, MalformedError, ProofError, SignatureError
 from ledger.keys import PrivateKey, PublicKey
 from ledger.merkle import verify_consistency
-from ledger.note import ED25519_COSIGNATURE, ED25519_NOTE, Note, NoteKey, NoteSignature, sign_note
+from ledger.note import (
+    ED25519_COSIGNATURE,
+    ED25519_NOTE,
+    Note,
+    NoteKey,
+    NoteSignature,
+    NoteVerifier,
+    sign_note,
+)
 from tests.ledger.published import load, vector_file
 
 TEXT = "node.example/alice\n5\nGqaNMHSQWlgfhMu9D3U3lJBP2ARRvEwT5p2aU7xZUCw=\n"
@@ -101,6 +109,15 @@ def test_the_time_is_part_of_what_is_signed(time: int) -> None:
 def test_a_cosignature_covers_the_whole_checkpoint(text: str) -> None:
     with pytest.raises(SignatureError):
         VERIFIER.verify_line(text, cosign(TEXT, NAME, KEY, time=TIME))
+
+
+def test_a_cosigner_key_does_not_verify_plain_lines_nor_the_reverse() -> None:
+    plain = NoteKey("example", ED25519_NOTE, KEY.public)
+    cosigner = NoteKey("example", ED25519_COSIGNATURE, KEY.public)
+    with pytest.raises(MalformedError, match="example"):
+        NoteVerifier(cosigner)
+    with pytest.raises(MalformedError, match="example"):
+        CosignatureVerifier(plain)
 
 
 def test_a_plain_signature_is_no_cosignature_and_the_reverse() -> None:

@@ -20,10 +20,10 @@ from ledger.errors import (
     StorageError,
 )
 from ledger.log import Log, logs
-from ledger.rules import LogEvidence, check_log
+from ledger.rules import check_log
 from tests.faults import kill_at
 from tests.ledger.homes import ENTRIES, ORIGIN, Home, check_everything, home, ptrace
-from tests.ledger.makers import ALICE
+from tests.ledger.makers import ALICE, evidence_of
 
 __all__ = ["home", "ptrace"]
 
@@ -135,8 +135,7 @@ def test_a_damaged_ledger_is_a_typed_error(home: Home) -> None:
         try:
             with Database.read_only(home.ledger) as database:
                 log = Log(database, ORIGIN)
-                evidence = LogEvidence(log.key, log.bodies(), list(log.checkpoints()), log.tile)
-                noticed += bool(list(check_log(evidence, [])))
+                noticed += bool(list(check_log(evidence_of(log), [])))
         except PnodeError:
             noticed += 1
     assert noticed > 0

@@ -116,6 +116,18 @@ def test_a_changed_statement_is_refused() -> None:
         Entry.parse(bytes(Envelope(changed, envelope.key, envelope.signature)))
 
 
+def test_a_name_given_twice_is_refused() -> None:
+    """One reader would take the first of them, another the last."""
+    entry = makers.contribution(ALICE, "french")
+    twins = (Subject("a", DIGEST), Subject("a", "cd" * 32))
+    with pytest.raises(MalformedError, match="two subjects"):
+        Statement(entry.kind, twins, entry.statement.predicate).encode()
+    (resource,) = entry.statement.predicate["manifest"]["resources"]
+    manifest = {"resources": [resource, {**resource, "digest": DIGEST}], "serialization": {}}
+    with pytest.raises(MalformedError, match="same 'name'"):
+        makers.contribution(ALICE, "french", manifest=manifest)
+
+
 def test_an_entry_too_large_for_a_log_is_refused() -> None:
     long = {f"field-{number}": "x" * 1_900 for number in range(30)}
     with pytest.raises(MalformedError, match="at most 65535"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from ledger.checkpoint import open_checkpoint
+from ledger.checkpoint import log_key, open_checkpoint
 from ledger.database import Database
 from ledger.entry import Entry
 from ledger.errors import (
@@ -12,13 +14,25 @@ from ledger.errors import (
     NotFoundError,
     UsageError,
 )
-from ledger.log import Log, find_ids, find_log, logs, places, resolve_id
+from ledger.keys import NodeKeys
+from ledger.log import Log, add_log, find_ids, find_log, logs, places, resolve_id, store_rows
 from ledger.merkle import leaf_hash, root_of, verify_consistency
+from ledger.mirror import extend
 from ledger.note import NoteKey
 from ledger.tile import Tile, tiles_of
 from ledger.tlogproof import TlogProof
 from tests.ledger.homes import ENTRIES, KEY, ORIGIN, Home, check_everything, home
-from tests.ledger.makers import ALICE, BOB, note_entry, origin_of
+from tests.ledger.makers import (
+    ALICE,
+    BOB,
+    MALLORY,
+    evidence_of,
+    genesis,
+    keys_of,
+    note_entry,
+    origin_of,
+    signed,
+)
 
 __all__ = ["home"]
 
@@ -47,7 +61,7 @@ def test_every_growth_is_consistent_with_the_last(home: Home) -> None:
         home.append(ENTRIES[:size])
     with Database.open(home.ledger) as database:
         log = Log(database, ORIGIN)
-        checkpoints = [checkpoint for checkpoint, _ in log.checkpoints()]
+        checkpoints = [checkpoint for checkpoint, _ in evidence_of(log).checkpoints]
         assert [checkpoint.size for checkpoint in checkpoints] == [1, 2, 5, 6, 12]
         for i, old in enumerate(checkpoints):
             for new in checkpoints[i:]:
@@ -115,6 +129,38 @@ def test_ids_are_found_by_prefix(home: Home) -> None:
                 resolve_id(database, hostile)
         with pytest.raises(MalformedError):
             places(database, "not-an-id")
+
+
+def mirror(database: Database, keys: NodeKeys, entry: Entry) -> None:
+    bodies = [genesis(keys).body, entry.body]
+    extend(database, log_key(origin_of(keys), keys.log.public), signed(keys, bodies), bodies)
+
+
+@pytest.mark.parametrize("owner", [ALICE, BOB, MALLORY], ids=["alice", "bob", "mallory"])
+def test_the_place_to_name_is_covered_and_in_the_log_of_the_author(
+    tmp_path: Path, owner: NodeKeys
+) -> None:
+    entry = note_entry(owner, 1)
+    with Database.create(tmp_path / "ledger.db") as database:
+        for keys in (ALICE, BOB, MALLORY):
+            mirror(database, keys, entry)
+        origins = [origin for origin, _, _ in places(database, entry.id)]
+        others = sorted(origin_of(keys) for keys in (ALICE, BOB, MALLORY) if keys is not owner)
+        assert origins == [origin_of(owner), *others]
+
+
+def test_a_copy_that_is_not_signed_yet_is_the_last_place(home: Home) -> None:
+    for number in range(8):
+        keys = keys_of(f"peer {number}")
+        entry = note_entry(ALICE, 100 + number)
+        with Database.open(home.ledger) as database:
+            mirror(database, keys, entry)
+            own = add_log(database, KEY)
+            with database.transaction() as writer:
+                store_rows(writer, own, [entry.body])
+            found = places(database, entry.id)
+            assert [origin for origin, _, _ in found] == [origin_of(keys), ORIGIN]
+            Log(database, found[0][0]).prove(found[0][1])
 
 
 def test_an_ambiguous_prefix_is_refused(home: Home) -> None:

@@ -17,6 +17,7 @@ from ledger.cid import Cid
 from ledger.errors import EvidenceError, IncompleteError, UsageError
 from node.api import Node
 from node.artifacts import read_document, store_document
+from node.claims import attributed_fields
 from tests.node.worlds import World, block_path, check_home, predicate_of, say, write_recipe
 
 MERGE, SELECT = "merge.linear", "logit.select"
@@ -229,15 +230,9 @@ def forge_table(attributed: World, choose: Callable[[CoalitionTable], int]) -> s
     authors = {player["contribution"]: player["author"] for player in record["players"]}
     subject = Subject(record["composition"], authors, record["game"]["semantics"])
     changed = build_record(lie, analysis, subject)
-    predicate |= {
-        "record": str(store_document(encode(changed), node.home.store)),
-        "table": str(store_document(lie.encode(), node.home.store)),
-        "root": changed["table"]["root"],
-        "values": [
-            {"contribution": value["contribution"], "value": value["value"]}
-            for value in changed["values"]
-        ],
-    }
+    store_document(lie.encode(), node.home.store)
+    record_cid = str(store_document(encode(changed), node.home.store))
+    predicate |= attributed_fields(changed, record_cid)
     say(
         node.home,
         "attribution",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import NotFoundError, PnodeError, PolicyError, UsageError
+from ledger.errors import IdentityError, NotFoundError, PnodeError, PolicyError, UsageError
+from node.api import Node
 from tests.node.worlds import (
     BASE,
     TASKS,
@@ -52,6 +53,45 @@ def test_the_same_seeds_give_the_same_systems_and_outcomes(
         composed_home, composed.evaluation
     )
     check_home(other.node)
+
+
+def test_without_a_seed_nothing_is_evaluated(world: World, tmp_path: Path) -> None:
+    node = world.node
+    (node.home.path / "keys" / "seed").unlink()
+    recipe = write_recipe(tmp_path / "recipe.toml", suites=world.tests)
+    steps: list[str] = []
+    with pytest.raises(IdentityError, match="cannot sign"):
+        Node(node.home, progress=lambda step, *_: steps.append(step)).compose(recipe)
+    assert steps == []
+
+
+def test_a_composition_never_trusts_an_extracted_folder_of_an_earlier_run(
+    composed: World, tmp_path: Path
+) -> None:
+    """Somebody writes other answers into the cache; what is signed still follows from blocks."""
+    node = composed.node
+    shown = predicate_of(node, composed.compositions["merge.linear"])
+    for id_ in composed.tests:
+        folder = node.home.cache / "artifacts" / predicate_of(node, id_)["cid"]
+        items = folder / "items.jsonl"
+        rows = [json.loads(line) | {"answer": "x"} for line in items.read_text().splitlines()]
+        items.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = write_recipe(
+        tmp_path / "recipe.toml",
+        members=shown["members"],
+        parameters={"form": "sum"},
+        suites=composed.tests,
+    )
+    node.compose(recipe)
+    first, second = (item.id for item in node.list(kind="evaluation") if _of(composed, item.id))
+    assert score_roots(composed, first) == score_roots(composed, second)
+    check_home(node)
+
+
+def _of(world: World, evaluation: str) -> bool:
+    said = predicate_of(world.node, evaluation)
+    composition = predicate_of(world.node, said["composition"])
+    return bool(composition["method"] == "merge.linear")
 
 
 def test_another_node_with_other_keys_gets_the_same_system(

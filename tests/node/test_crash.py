@@ -111,7 +111,7 @@ def test_withdraw_survives_a_kill_anywhere(place: Place, kept: Place) -> None:
             withdraw()
         else:
             # It is recorded; whoever writes next finishes signing it.
-            node.publish(place.folder.parent / "first")
+            node.publish(place.folder.parent / "first", title="again")
         assert place.open().show(target).status == "withdrawn"
         kinds = [line.kind for line in node.log()]
         assert kinds.count("withdrawal") == 1, (n, kinds)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import DigestError, IncompleteError, NotFoundError, StorageError, UsageError
+from node.api import Node
+from node.artifacts import store_document
 from tests.node.worlds import ADAPTERS, BASE, World, block_path, flip, predicate_of, snapshot
 
 
@@ -46,6 +48,15 @@ def test_a_document_is_fetched_as_one_file(composed_home: World, tmp_path: Path)
     fetched = node.fetch(id_, tmp_path / "lock")
     lock = json.loads((tmp_path / "lock" / fetched.cid).read_bytes())
     assert lock["schema"] == "pnode.lock/1"
+
+
+def test_a_document_of_several_blocks_is_fetched_as_one_file(node: Node, tmp_path: Path) -> None:
+    """Beyond one chunk its root is a node like that of a directory, but says it is a file."""
+    data = bytes(range(256)) * 5000
+    cid = str(store_document(data, node.home.store))
+    fetched = node.fetch(cid, tmp_path / "table")
+    assert fetched.files == [cid]
+    assert (tmp_path / "table" / cid).read_bytes() == data
 
 
 def test_an_existing_folder_is_never_touched(world_home: World, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count as numbers
 from pathlib import Path
 
+import filelock
 import pytest
 
 from ledger.errors import (
@@ -44,6 +46,27 @@ def test_init_again_changes_nothing(place: Place) -> None:
     again = Node.init(place.home, place.state, name="mallory", seed=seed_of("mallory"))
     assert again.home == first.home
     assert snapshot(place.folder) == before
+
+
+def test_init_writes_no_seed_while_another_process_writes(place: Place) -> None:
+    place.home.mkdir(parents=True)
+    with filelock.FileLock(place.home / "writer.lock"), pytest.raises(HomeBusyError):
+        place.init("alice")
+    assert [path.name for path in place.home.iterdir()] == ["writer.lock"]
+    check_home(place.init("alice"))
+
+
+def test_inits_at_once_make_one_home(tmp_path: Path) -> None:
+    def init(_: int) -> str | None:
+        try:
+            return Home.init(tmp_path / "home", tmp_path / "state").origin
+        except HomeBusyError:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        origins = set(pool.map(init, range(4))) - {None}
+    assert origins == {Home.open(tmp_path / "home", tmp_path / "state").origin}
+    check_home(Node.open(tmp_path / "home", tmp_path / "state"))
 
 
 def test_two_homes_without_a_given_seed_have_different_keys(tmp_path: Path) -> None:

@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import IdentityError, NotFoundError, PnodeError, PolicyError, UsageError
+from ledger.errors import (
+    DigestError,
+    IdentityError,
+    NotFoundError,
+    PnodeError,
+    PolicyError,
+    UsageError,
+)
 from node.api import Node
 from node.home import Home
+from node.inspection import Offer, inspect
 from tests.compose import hostile
 from tests.node.worlds import (
     ADAPTERS,
@@ -340,6 +348,42 @@ def test_a_contribution_of_another_author_cannot_be_withdrawn(world: World, tmp_
     audited = node.audit()
     assert audited.exit_code == 0
     assert [finding.check for finding in audited.findings] == ["withdrawal.author"]
+
+
+def test_a_contribution_of_another_author_cannot_be_superseded(node: Node, tmp_path: Path) -> None:
+    target = mirror_foreign_contribution(node.home, tmp_path)
+    before = snapshot(node.home.path)
+    with pytest.raises(PolicyError, match="belongs to did:key"):
+        node.publish(write_suite(tmp_path / "suite"), supersedes=target)
+    assert snapshot(node.home.path) == before
+    derived = node.publish(write_suite(tmp_path / "suite"), derived_from=[target])
+    assert predicate_of(node, str(derived.id))["derived_from"] == [target]
+
+
+def test_files_that_change_while_they_are_inspected_are_not_signed(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = write_suite(tmp_path / "suite")
+
+    def swap(home: Home, directory: Path, base: str | None) -> Offer:
+        offer = inspect(home, directory, base)
+        (directory / "items.jsonl").write_text("never inspected")
+        return offer
+
+    monkeypatch.setattr("node.publish.inspect", swap)
+    with pytest.raises(DigestError, match="files changed while they were read"):
+        node.publish(suite)
+    assert len(node.log()) == 1
+
+
+@pytest.mark.parametrize("reason", ["x" * 2001, "\x1b[31mred"], ids=["long", "control"])
+def test_a_reason_no_statement_can_hold_is_a_usage_error(
+    node: Node, tmp_path: Path, reason: str
+) -> None:
+    id_ = str(node.publish(write_suite(tmp_path / "suite")).id)
+    with pytest.raises(UsageError, match="reason"):
+        node.withdraw(id_, reason)
+    assert node.show(id_).status == "active"
 
 
 def mirror_foreign_contribution(home: Home, tmp_path: Path) -> str:

@@ -41,9 +41,12 @@ def honest(node: Node, composition: str) -> tuple[dict[str, Any], dict[str, tupl
     }
 
 
-def forge(node: Node, composition: str, lie: Lie, **counts: int) -> str:
+def forge(
+    node: Node, composition: str, lie: Lie, *, about: str | None = None, **counts: int
+) -> str:
     """Sign an evaluation with the outcomes of the first suite changed, all digests consistent."""
     predicate, outcomes = honest(node, composition)
+    predicate["composition"] = about or composition
     predicate["software"] = {"forged": str(len(node.log()))}
     first = next(iter(outcomes))
     outcomes[first] = lie(outcomes[first])
@@ -244,8 +247,23 @@ def test_on_another_software_stack_a_difference_is_not_held_against_the_claim(
     lock = Lock.parse(read_document(Cid.parse(predicate["lock"]), node.home.store, what="lock"))
     old = replace(lock, software={**lock.software, "torch": "1.0.0"})
     data = old.encode()
-    predicate |= {"lock": str(store_document(data, node.home.store)), "system_digest": "00" * 32}
-    forged = say(node.home, "composition", predicate, {"lock.json": data})
-    replayed = node.replay(forged)
+    predicate |= {"lock": str(store_document(data, node.home.store))}
+    other = say(node.home, "composition", predicate, {"lock.json": data})
+    replayed = node.replay(forge(node, composed.compositions[MERGE], improve, about=other))
     assert (replayed.verdict, replayed.exit_code) == ("inconclusive", 9)
     assert "torch 1.0.0" in replayed.mismatches[-1]
+    # Merged deltas are the same bits on every stack, so a false digest has no excuse.
+    predicate |= {"system_digest": "00" * 32}
+    replayed = node.replay(say(node.home, "composition", predicate, {"lock.json": data}))
+    assert (replayed.verdict, replayed.exit_code) == ("mismatch", 3)
+
+
+def test_nothing_in_the_current_folder_is_run(
+    composed_home: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An auditor may well stand in the folder that a stranger sent."""
+    for name in ("json", "numpy", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('pwned')\n")
+    monkeypatch.chdir(tmp_path)
+    replayed = composed_home.node.replay(composed_home.compositions[MERGE], sample=1)
+    assert replayed.verdict == "reproduced"

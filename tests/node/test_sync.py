@@ -15,6 +15,7 @@ from ledger.cid import RAW, Cid
 from ledger.errors import (
     DigestError,
     EquivocationError,
+    EvidenceError,
     IncompleteError,
     LogFrozenError,
     MalformedError,
@@ -27,7 +28,7 @@ from ledger.errors import (
 )
 from ledger.log import Log, logs
 from ledger.mirror import extend
-from ledger.rules import LogEvidence, check_log
+from ledger.rules import check_log
 from ledger.unixfs import MAX_BLOCK_BYTES
 from node.artifacts import store_document
 from node.budget import SyncLimits
@@ -37,6 +38,7 @@ from node.pull import is_new, read_entries, read_offer
 from node.source import DirectorySource
 from node.store import LocalStore
 from node.sync import COMPLETE, ENTRIES_ONLY, REFUSED, sync
+from tests.ledger.makers import evidence_of
 
 OTHER = SimulatedLog(9).grow(300)
 HONEST = SimulatedLog(10).grow(5)
@@ -61,8 +63,7 @@ def check_home(home: Home) -> None:
     """Require that everything stored is valid: what every attack must leave behind."""
     with home.reading() as database:
         for log in logs(database):
-            evidence = LogEvidence(log.key, log.bodies(), list(log.checkpoints()), log.tile)
-            assert list(check_log(evidence, [])) == []
+            assert list(check_log(evidence_of(log), [])) == []
     for path in (home.path / "store").rglob("*"):
         if path.is_file() and path.parent.name != "pins":
             Cid.parse(path.name).check(path.read_bytes())
@@ -362,10 +363,40 @@ def test_an_entry_that_occurs_twice_is_refused(home: Home) -> None:
     log = SimulatedLog(12).grow(3)
     log.bodies.append(log.bodies[1])
     before = content_of(home)
-    report = sync(home, SimulatedPeer(log))
-    assert report.gravest is not None
-    assert report.gravest.exit_code == 3
+    with pytest.raises(MalformedError, match=r"entry 3 of .* repeats entry 1"):
+        sync(home, SimulatedPeer(log)).raise_gravest()
     assert content_of(home) == before
+
+
+def test_an_entry_that_is_held_already_is_refused(home: Home) -> None:
+    log = SimulatedLog(9).grow(260)
+    log.bodies.append(log.bodies[1])
+    before = content_of(home)
+    with pytest.raises(MalformedError, match=r"entry 260 of .* repeats entry 1"):
+        sync(home, SimulatedPeer(log)).raise_gravest()
+    assert content_of(home) == before
+
+
+@pytest.mark.parametrize("offered", [100, 258, 260, 300, 600])
+@pytest.mark.parametrize("tile", [(0, 0), (0, 1), (1, 0)])
+def test_a_tile_damaged_on_this_disk_never_accuses_the_log(
+    home: Home, tile: tuple[int, int], offered: int
+) -> None:
+    with home.locked() as database, database.transaction() as writer:
+        where = "log = (SELECT id FROM log WHERE origin = ?) AND level = ? AND idx = ?"
+        (hashes,) = writer.execute(
+            f"SELECT hashes FROM tile WHERE {where}", (OTHER.origin, *tile)
+        ).fetchone()
+        damaged = hashes[:-1] + bytes([hashes[-1] ^ 1])
+        writer.execute(f"UPDATE tile SET hashes = ? WHERE {where}", (damaged, OTHER.origin, *tile))
+    report = sync(home, SimulatedPeer(SimulatedLog(9).grow(offered)))
+    assert not any(isinstance(error, EquivocationError) for error in report.errors)
+    # A full level-0 tile is read for smaller trees only, the tile above it for larger ones.
+    if {(0, 0): offered < 256, (0, 1): True, (1, 0): offered >= 256}[tile]:
+        (error,) = report.errors
+        assert isinstance(error, EvidenceError)
+        assert "the ledger here is damaged" in error.message
+        assert "pnode audit" in error.hint
 
 
 # --- attacks on this home -----------------------------------------------------------------------
@@ -559,6 +590,20 @@ def test_an_interrupted_pull_continues_where_it_stopped(tmp_path: Path) -> None:
         else:
             assert sync(home, peer).state == COMPLETE
         assert len(held_blocks(home.store, peer)) == allowed + 1
+        check_home(home)
+
+
+def test_a_block_damaged_on_this_disk_is_fetched_again(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    peer, _ = peer_with_artifact()
+    sync(home, peer)
+    for path in blocks_of(peer):
+        file = home.store.path_of(Cid.parse(path[6:]))
+        file.write_bytes(flip(file.read_bytes() + bytes(41)))
+        peer.requests.clear()
+        report = sync(home, peer)
+        assert (report.state, report.blocks) == (COMPLETE, 1)
+        assert [each for each in peer.requests if each.startswith("/ipfs/")] == [path]
         check_home(home)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import MalformedError, NotFoundError, UsageError
+from ledger.errors import NotFoundError, UsageError
 from node.verifying import verify
 from tests.node.worlds import Place, World, block_path, flip, forging, predicate_of, write_suite
 
@@ -147,8 +147,9 @@ def test_nonsense_is_bad_evidence(world_home: World, tmp_path: Path, data: bytes
 def test_a_huge_file_is_refused_before_it_is_parsed(world_home: World, tmp_path: Path) -> None:
     path = tmp_path / "huge"
     path.write_bytes(b"{" * ((1 << 20) + 1))
-    with pytest.raises(MalformedError, match="too large"):
-        world_home.node.verify([str(path)])
+    verified = world_home.node.verify([str(path)])
+    assert (verified.exit_code, [check.ok for check in verified.checks]) == (3, [False])
+    assert "too large" in verified.checks[0].detail
 
 
 def test_the_gravest_result_decides(world: World, tmp_path: Path) -> None:
@@ -189,3 +190,33 @@ def test_verifying_imports_neither_torch_nor_sqlite_utils(
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_proof_of_another_history_is_equivocation(place: Place, tmp_path: Path) -> None:
+    """The proof is sound by itself; only the log held here shows that it cannot be true as well."""
+    place.init("ada")
+    other = place.copy_to(tmp_path / "other")
+    place.open().publish(write_suite(tmp_path / "one", "one"))
+    forked = other.open().publish(write_suite(tmp_path / "two", "two"))
+    proof = tmp_path / "fork.tlog-proof"
+    proof.write_bytes(other.open().prove(str(forked.id)))
+    alone = verify(None, [str(proof)])
+    assert alone.ok
+    verified = place.open().verify([str(proof)])
+    assert (verified.ok, verified.exit_code) == (False, 8)
+
+
+def test_what_an_attribution_claims_is_verified_too(attributed: World) -> None:
+    verified = attributed.node.verify([attributed.compositions["attribution"]])
+    assert verified.ok
+    assert [check.name for check in verified.checks][-1] == "claim"
+
+
+def test_an_oversized_file_does_not_hide_the_others(attributed: World, tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    big.write_bytes(bytes(2 << 20))
+    ids = [attributed.compositions["attribution"]]
+    verified = attributed.node.verify([*ids, str(big), *ids])
+    assert verified.exit_code == 3
+    assert [check.ok for check in verified.checks if check.target == str(big)] == [False]
+    assert len({check.target for check in verified.checks}) == 2

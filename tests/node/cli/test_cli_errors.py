@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -14,6 +17,7 @@ from node.cli.failure import failure_of, gravest
 from node.cli.program import COMMANDS, program
 from node.cli.session import Session
 
+ROOT = Path(__file__).parents[3]
 NO_SUCH_ID = "bafkreiaaaaaaaaaaaaaaaa"
 
 WITHOUT_HOME = {
@@ -234,3 +238,23 @@ def test_usage_errors_of_click_read_like_ours() -> None:
 )
 def test_the_gravest_failure_decides(codes: list[int], expected: int) -> None:
     assert gravest(codes) == expected
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["list", "nope"]])
+@pytest.mark.parametrize("streams", ["stdout", "stderr", "both"])
+def test_a_full_or_closed_stream_gives_no_traceback(
+    tmp_path: Path, arguments: list[str], streams: str
+) -> None:
+    """Nobody can read the report then, but the exit code still says that it failed."""
+    command = [sys.executable, "-c", "from node.cli import main; main()", *arguments]
+    environment = {**os.environ, "PNODE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            command,
+            env=environment,
+            stdout=full if streams != "stderr" else subprocess.PIPE,
+            stderr=full if streams != "stdout" else subprocess.PIPE,
+            check=False,
+        )
+    assert result.returncode in (2, 4)
+    assert b"Traceback" not in (result.stdout or b"") + (result.stderr or b"")

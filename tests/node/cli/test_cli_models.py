@@ -48,7 +48,9 @@ def test_compose_replay_attribute_and_report(
     shown = pnode("attribute", composed["id"])
     assert shown.code == 0, shown.err
     assert "exact" in shown.out
-    assert shown.out.count("ada  ") == 2, "contributors are shown by name"
+    assert shown.out.count("\nada  ") == 2, "contributors are shown by name"
+    assert "VALUE ON SUITE" in shown.out
+    assert "null-player" in shown.out
     attributed = pnode("attribute", composed["id"], "--json").json
     assert {value["contribution"] for value in attributed["values"]} == set(adapters)
     assert attributed["efficiency_gap"] == "0"

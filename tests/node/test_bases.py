@@ -1,0 +1,72 @@
+"""Base models by name: what a source may look like, and what a record may hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ledger.errors import MalformedError, NotFoundError
+from node import bases as module
+from node.api import Node
+from tests.node.worlds import BASE, snapshot
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "o/n@..",
+        "o/n@../../keys",
+        "o/n@refs/../../x",
+        "o/n@.",
+        "o/n@/etc",
+        "../..",
+        "o/..",
+        "./n",
+        "o/n@v1/x/..",
+    ],
+)
+def test_a_source_that_leads_out_of_the_cache_is_no_hub_id(
+    node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str
+) -> None:
+    (tmp_path / "cwd" / "empty").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "cwd" / "empty")
+    monkeypatch.setattr(Path, "is_dir", lambda _: False)
+    monkeypatch.setattr(module, "_download", lambda *_: pytest.fail("asked the hub"))
+    with pytest.raises(NotFoundError, match="not a hub id"):
+        node.add_base(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [
+        ("owner/name", "owner--name/main"),
+        ("owner/name@v1.0", "owner--name/v1.0"),
+        ("owner/name@refs/pr/1", "owner--name/refs--pr--1"),
+    ],
+)
+def test_a_hub_id_has_one_folder_in_the_cache(
+    node: Node, monkeypatch: pytest.MonkeyPatch, source: str, folder: str
+) -> None:
+    asked = []
+
+    def download(name: str, revision: str | None, target: Path) -> Path:
+        asked.append((name, revision, target))
+        return BASE
+
+    monkeypatch.setattr(module, "_download", download)
+    node.add_base(source, "cipher-tiny")
+    ((name, revision, target),) = asked
+    assert (name, revision or "") == (source.partition("@")[0], source.partition("@")[2])
+    assert target == node.home.cache / "hub" / folder
+
+
+def test_a_record_that_is_too_large_is_refused(node: Node) -> None:
+    known = node.add_base(str(BASE), "cipher-tiny")
+    before = snapshot(node.home.path)
+    path = node.home.path / "bases" / f"{known.name}.json"
+    path.write_bytes(path.read_bytes() + b" " * (1 << 16))
+    with pytest.raises(MalformedError, match=r"cipher-tiny\.json"):
+        node.bases()
+    path.write_bytes(path.read_bytes()[: -(1 << 16)])
+    assert snapshot(node.home.path) == before

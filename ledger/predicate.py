@@ -8,6 +8,7 @@ and ignored, so that later versions can add some without breaking earlier reader
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -26,6 +27,10 @@ _TIME = re.compile(
     r"\d{4}-(0[1-9]|1[0-2])-([0-2]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII
 )
 
+# What is signed is signed for ever: no control characters and none that reorder text.
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_REORDERING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
 Rule = Callable[[Any], None]
 
 
@@ -33,8 +38,19 @@ def text(value: Any) -> None:
     """Text of at most MAX_TEXT characters without control characters."""
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise MalformedError(f"not text of at most {MAX_TEXT} characters")
-    if any(ord(char) < 32 and char != "\n" for char in value):
-        raise MalformedError("contains a control character")
+    if any(_is_unprintable(char) for char in value):
+        raise MalformedError("contains a control or reordering character")
+
+
+def line(value: Any) -> None:
+    """Text on one line: a title, a name, a licence."""
+    text(value)
+    if "\n" in value:
+        raise MalformedError("has more than one line")
+
+
+def _is_unprintable(char: str) -> bool:
+    return char in _REORDERING or (char != "\n" and unicodedata.category(char) in _UNPRINTABLE)
 
 
 def sha256(value: Any) -> None:
@@ -147,7 +163,7 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "cosigner_key": note_key,
             "recovery": sha256,
         },
-        {"name": text},
+        {"name": line},
     ),
     "contribution": (
         {
@@ -155,8 +171,8 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "created": time,
             "type": one_of(*ARTIFACT_TYPES),
             "cid": cid,
-            "title": text,
-            "license": text,
+            "title": line,
+            "license": line,
             "manifest": _MANIFEST,
         },
         {
@@ -181,7 +197,7 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "suites": many(cid),
             "exactness": one_of(*EXACTNESS_CLASSES),
         },
-        {"title": text},
+        {"title": line},
     ),
     "evaluation": (
         {

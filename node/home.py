@@ -29,9 +29,10 @@ from ledger.checkpoint import log_key, log_origin
 from ledger.database import Database, storage_errors
 from ledger.encoding import decode_hex
 from ledger.entry import Entry
-from ledger.errors import HomeBusyError, IdentityError, MalformedError
+from ledger.errors import HomeBusyError, IdentityError, MalformedError, UsageError
 from ledger.keys import NodeKeys, PrivateKey, commitment
 from ledger.note import ED25519_COSIGNATURE, NoteKey
+from ledger.predicate import line
 from ledger.signinglock import SigningLock
 from ledger.statement import Statement, Subject
 from node.durable import make_folder, write_atomic
@@ -68,6 +69,7 @@ class Home:
             seed: 32 bytes to derive the keys from; random if not given.
         """
         if not (path / MARKER).exists():
+            _check_name(name)
             make_folder(path, mode=0o700)
             with _writer_lock(path):
                 # Another `init` may have finished while this one waited.
@@ -224,9 +226,17 @@ def _create(path: Path, state: Path, name: str, seed: bytes | None) -> None:
     write_atomic(path / MARKER, _marker(home).encode())
 
 
+def _check_name(name: str) -> None:
+    try:
+        line(name)
+    except MalformedError as error:
+        hint = "give a shorter or simpler --name"
+        raise UsageError(f"name: {error.message}", hint=hint) from None
+
+
 def _marker(home: Home) -> str:
-    # What JSON escapes is escaped alike in TOML, which refuses DEL as well.
-    quoted = json.dumps(home.name, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # What JSON escapes is escaped alike in TOML.
+    quoted = json.dumps(home.name, ensure_ascii=False)
     return (
         f"# A pnode home. Copy the whole folder, never ledger.db alone.\n"
         f"format = {FORMAT}\n"

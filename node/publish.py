@@ -18,7 +18,7 @@ from ledger.encoding import canonical_json
 from ledger.entry import Entry
 from ledger.errors import DigestError, MalformedError, NotFoundError, PolicyError, UsageError
 from ledger.log import resolve_id
-from ledger.predicate import text
+from ledger.predicate import line, text
 from ledger.statement import Statement, Subject, subjects_of
 from ledger.view import ACTIVE, Contribution, LedgerView
 from node.artifacts import StoredArtifact, StoredFile, store_directory
@@ -170,7 +170,7 @@ def _said(home: Home, offer: Offer, terms: Terms) -> dict[str, Any]:
 
 def _check_text(name: str, value: str) -> None:
     try:
-        text(value)
+        (text if name in ("reason", "terms") else line)(value)
     except MalformedError as error:
         hint = f"shorten it or write it in plain text: --{name}"
         raise UsageError(f"{name}: {error.message}", hint=hint) from None

@@ -229,7 +229,7 @@ def _state(file: Path) -> tuple[int, int] | None:
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        hint = "check --home DIR, or run 'pnode init'"
+        hint = "check --home DIR; a lost ledger.db comes back from a backup or a peer only"
         raise NotFoundError(f"{path}: no ledger there", hint=hint)
 
 

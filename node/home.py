@@ -29,7 +29,13 @@ from ledger.checkpoint import log_key, log_origin
 from ledger.database import Database, storage_errors
 from ledger.encoding import decode_hex
 from ledger.entry import Entry
-from ledger.errors import HomeBusyError, IdentityError, MalformedError, UsageError
+from ledger.errors import (
+    HomeBusyError,
+    IdentityError,
+    MalformedError,
+    NotFoundError,
+    UsageError,
+)
 from ledger.keys import NodeKeys, PrivateKey, commitment
 from ledger.note import ED25519_COSIGNATURE, NoteKey
 from ledger.predicate import line
@@ -75,7 +81,13 @@ class Home:
                 # Another `init` may have finished while this one waited.
                 if not (path / MARKER).exists():
                     _create(path, state, name, seed)
-        return cls.open(path, state)
+        home = cls.open(path, state)
+        if not home.ledger_path.is_file():
+            raise NotFoundError(
+                f"{path} is a home without its ledger.db",
+                hint="bring the file back from a backup, see docs/how-to/restore.md",
+            )
+        return home
 
     @classmethod
     def open(cls, path: Path, state: Path) -> Home:

@@ -1,27 +1,33 @@
-"""The composition methods, one module each; a new one is its module and one line here."""
+"""The composition methods, one module each: a new method is a new file here and nothing else.
+
+Every module of this package is imported, and each concrete `Method` class that it defines is a
+method under its own name. No two may share one.
+"""
 
 from __future__ import annotations
 
 import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable, Iterator
 
 from compose.errors import MethodError
-from compose.methods.logit_select import LogitSelect
-from compose.methods.merge_linear import MergeLinear
-from compose.methods.merge_ties import MergeTies
 from compose.methods.method import Method
-from compose.methods.route_switch import RouteSwitch
-from compose.methods.route_trained import RouteTrained
 
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        MergeLinear(),
-        MergeTies(),
-        LogitSelect(),
-        RouteTrained(),
-        RouteSwitch(),
-    )
-}
+
+def discover(path: Iterable[str]) -> Iterator[Method]:
+    """Yield the methods that the modules of this package define, by module name."""
+    for found in sorted(pkgutil.iter_modules(path), key=lambda module: module.name):
+        module = importlib.import_module(f"{__name__}.{found.name}")
+        for cls in vars(module).values():
+            defined_here = inspect.isclass(cls) and cls.__module__ == module.__name__
+            if defined_here and issubclass(cls, Method) and not inspect.isabstract(cls):
+                yield cls()
+
+
+METHODS: dict[str, Method] = {method.name: method for method in discover(__path__)}
+"""Every method by name."""
 
 
 def find_method(name: str, *, version: str | None = None) -> Method:

@@ -325,3 +325,10 @@ def test_a_storage_error_says_what_to_do(place: Place, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="file") as caught:
         Place(tmp_path / "file").init("alice")
     assert "space" in caught.value.hint
+
+
+def test_a_home_that_lost_its_ledger_is_not_called_fine(place: Place) -> None:
+    place.init("ada").home.ledger_path.unlink()
+    with pytest.raises(NotFoundError, match="without its ledger"):
+        place.init("ada")
+    assert not (place.home / "ledger.db").exists()

@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 from commandline import Pnode
 
+from ledger.entry import Entry
+from ledger.statement import Statement, Subject
+from node.home import Home, state_folder
+
 INTERFACE: dict[str, tuple[list[str], set[str]]] = {
     "init": ([], {"home", "origin", "author"}),
     "status": ([], {"home", "origin", "size", "unsigned", "logs", "peers"}),
@@ -198,16 +202,33 @@ def test_one_peer_that_is_away_does_not_stop_the_others(
     assert [line["state"] for line in result.json["peers"]] == ["unavailable", "complete"]
 
 
-def test_a_hostile_title_is_shown_without_its_escapes(
-    pnode: Pnode, home: Path, suite: Path
+HOSTILE = "honest\u202e\x9b2J\x9d0;owned\x9c sums"
+
+
+def test_a_hostile_title_is_not_signed(pnode: Pnode, home: Path, suite: Path) -> None:
+    result = pnode("publish", str(suite), "--title", HOSTILE)
+    assert result.code == 2
+    assert "--title" in result.err
+    assert not set(result.err) & set(HOSTILE) & set("\u202e\x9b\x9d\x9c")
+
+
+def test_hostile_text_of_an_unknown_kind_is_shown_without_its_escapes(
+    pnode: Pnode, home: Path
 ) -> None:
-    title = "honest\u202e\x9b2J\x9d0;owned\x9c sums"
-    id_ = _publish(pnode, suite, "--title", title)
-    for args in (["list"], ["show", id_], ["log"]):
+    """Nobody here knows which fields of another kind are titles, so nobody refused it."""
+    opened = Home.open(home, state_folder())
+    fields = {"author": opened.author, "title": HOSTILE}
+    entry = Entry.sign(
+        Statement("poem", (Subject("poem", "00" * 32),), fields), opened.keys().author
+    )
+    with opened.writing() as log:
+        log.append([entry])
+    for args in (["list"], ["show", entry.id], ["log"]):
         out = pnode(*args).out
         assert "honest sums" in out
         assert not set(out) & set("\u202e\x9b\x9d\x9c\x1b")
-    assert pnode("show", id_, "--json").json["statement"]["predicate"]["title"] == title
+    shown = pnode("show", entry.id, "--json").json
+    assert shown["statement"]["predicate"]["title"] == HOSTILE
 
 
 def test_an_author_cannot_speak_in_our_labels(pnode: Pnode, home: Path, suite: Path) -> None:

@@ -1,6 +1,14 @@
-"""The file `ledger.db`: logs, entries, tiles and checkpoints in SQLite.
+"""The file `ledger.db`: logs, entries, tiles, checkpoints and what peers said of them, in SQLite.
 
-Rows are evidence: triggers refuse UPDATE and DELETE on entries and checkpoints. Writes go through
+    log          id, origin, key
+    entry        log, idx, id, leaf_hash, body
+    tile         log, level, idx, hashes        (the only rows that grow)
+    checkpoint   log, size, root, note          signed, and backed by the entries held
+    sighting     log, size, root, note          signed, seen, and not backed: ahead or contradicting
+    cosignature  log, size, root, key, line     one line of one cosigner under one tree
+    evidence     id, origin, kind, common, body files that prove an equivocation
+
+Rows are evidence: triggers refuse UPDATE and DELETE on all but tiles. Writes go through
 sqlite-utils inside `atomic()`, with a write-ahead log and `synchronous=FULL`, because a commit
 that is lost after it was signed would fork the log. Reads use plain SQL so that read-only
 commands start fast.
@@ -33,12 +41,13 @@ from ledger.errors import (
 if TYPE_CHECKING:
     import sqlite_utils
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+APPEND_ONLY = ("log", "entry", "checkpoint", "sighting", "cosignature", "evidence")
 _BUSY_MILLISECONDS = 5_000
 _COPY_ATTEMPTS = 50
 _COPY_PAUSE = 0.05
 
-_APPEND_ONLY = """
+_TRIGGER = """
 CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, '{table} rows are evidence and never change'); END
 """
@@ -236,9 +245,9 @@ def _require_file(path: Path) -> None:
 def _create_schema(writer: sqlite_utils.Database) -> None:
     with writer.atomic():
         _create_tables(writer)
-        for table in ("log", "entry", "checkpoint"):
+        for table in APPEND_ONLY:
             for verb in ("UPDATE", "DELETE"):
-                writer.execute(_APPEND_ONLY.format(table=table, verb=verb))
+                writer.execute(_TRIGGER.format(table=table, verb=verb))
         writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
@@ -270,3 +279,29 @@ def _create_tables(writer: sqlite_utils.Database) -> None:
         if_not_exists=True,
         strict=True,
     )
+    _create_observations(writer)
+
+
+def _create_observations(writer: sqlite_utils.Database) -> None:
+    writer.table("sighting").create(
+        {"log": int, "size": int, "root": bytes, "note": bytes},
+        pk=("log", "size", "root"),
+        not_null={"note"},
+        if_not_exists=True,
+        strict=True,
+    )
+    writer.table("cosignature").create(
+        {"log": int, "size": int, "root": bytes, "key": str, "line": str},
+        pk=("log", "size", "root", "key"),
+        not_null={"line"},
+        if_not_exists=True,
+        strict=True,
+    )
+    writer.table("evidence").create(
+        {"id": str, "origin": str, "kind": str, "common": int, "body": bytes},
+        pk="id",
+        not_null={"origin", "kind", "common", "body"},
+        if_not_exists=True,
+        strict=True,
+    )
+    writer.table("evidence").create_index(["origin"], if_not_exists=True)

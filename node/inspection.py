@@ -37,8 +37,9 @@ def inspect(home: Home, directory: Path, base: str | None) -> Offer:
 
     Raises:
         NotFoundError: if there is no such directory or base.
-        PolicyError: if it is neither an adapter nor a suite, or unfit or unsafe.
-        UsageError: if the base cannot be determined.
+        PolicyError: if it is neither an adapter nor a suite, or unfit or unsafe, or if an adapter
+            names no base and none is given.
+        UsageError: if the base it names is not one of those added here.
     """
     names = scan(directory)
     if "suite.toml" in names:
@@ -91,6 +92,11 @@ def _base_for(home: Home, directory: Path, base: str | None) -> KnownBase:
     if base is not None:
         return find_base(home, base)
     claimed = _claimed_base(directory)
+    if not claimed:
+        raise PolicyError(
+            f"{directory / 'adapter_config.json'} names no base model",
+            hint="save the adapter with peft, or say what it was trained on with --base NAME",
+        )
     fitting = [known for known in bases(home) if known.name == Path(claimed).name.lower()]
     if len(fitting) == 1:
         return fitting[0]
@@ -101,14 +107,15 @@ def _base_for(home: Home, directory: Path, base: str | None) -> KnownBase:
 
 
 def _claimed_base(directory: Path) -> str:
-    """Return the base the configuration names; only a hint, the digest decides."""
+    """Return the base the configuration names, or ""; only a hint, the digest decides."""
     path = directory / "adapter_config.json"
     try:
         with path.open("rb") as stream:
             value = json.loads(stream.read(_MAX_CONFIG_BYTES))
-        return str(value.get("base_model_name_or_path") or "")[:200]
-    except (OSError, ValueError, AttributeError):
-        return ""
+    except (OSError, ValueError, RecursionError):
+        raise PolicyError(f"{path} is missing or not JSON") from None
+    claimed = value.get("base_model_name_or_path") if isinstance(value, dict) else None
+    return claimed[:200] if isinstance(claimed, str) else ""
 
 
 def _card_license(directory: Path) -> str | None:

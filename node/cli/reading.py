@@ -59,13 +59,20 @@ def list_command(
     "pnode show bafkreih4a7bq --raw > entry.json",
 )
 @click.argument("id", type=ENTRY_ID)
-@click.option("--raw", is_flag=True, help="Only the exact bytes of the envelope.")
+@click.option(
+    "--raw", is_flag=True, help="Only the exact bytes of the envelope (in JSON as base64)."
+)
 def show_command(session: Session, id: str, raw: bool) -> None:
     """Show one entry and its place in the log.
 
     Its statement, its status, the signed tree that covers it, its uses and its credit.
     """
+    from ledger.encoding import encode_base64
+
     shown = session.node().show(id)
+    if raw and session.output.mode.json:
+        session.output.result("show.raw", {"id": shown.id, "raw": encode_base64(shown.raw)})
+        return
     if raw:
         session.output.data(shown.raw)
         return

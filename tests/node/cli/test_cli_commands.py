@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import stat
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from commandline import Pnode
 
+from ledger.cid import Cid
 from ledger.entry import Entry
 from ledger.statement import Statement, Subject
 from node.home import Home, state_folder
@@ -96,6 +98,9 @@ def test_show_raw_is_the_envelope_that_the_id_names(
     id_ = _publish(pnode, suite)
     raw = pnode("show", id_, "--raw").out
     assert json.loads(raw) == pnode("show", id_, "--json").json["envelope"]
+    asked = pnode("show", id_, "--raw", "--json").json
+    assert asked["schema"] == "pnode.show.raw/1"
+    assert asked["id"] == id_ == str(Cid.of(base64.b64decode(asked["raw"])))
     (tmp_path / "entry.json").write_text(raw)
     assert pnode("verify", "entry.json").code == 0
 

@@ -19,6 +19,8 @@ TILE_WIDTH: Final = 256
 TILE_BITS: Final = 8
 MAX_ENTRY_BYTES: Final = 65_535
 MAX_BUNDLE_BYTES: Final = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
+# Sizes are below 2^63, which other implementations and the database share.
+_MAX_INDEX_BITS = 63
 
 _PATH = re.compile(
     r"tile/(?P<level>entries|[0-9]|[1-5][0-9]|6[0-3])/"
@@ -60,7 +62,8 @@ class Tile:
         level = -1 if match["level"] == "entries" else int(match["level"])
         index = int(re.sub(r"[x/]", "", match["index"]))
         tile = cls(level, index, int(match["width"] or TILE_WIDTH))
-        if tile.path != path or not 0 < tile.width <= TILE_WIDTH:
+        possible = 0 < tile.width <= TILE_WIDTH and tile.index < 1 << _MAX_INDEX_BITS
+        if tile.path != path or not possible:
             raise MalformedError(f"'{path[:80]}' is not a canonical tile path")
         return tile
 

@@ -27,7 +27,7 @@ from ledger.merkle import (
 )
 from tests.ledger.published import load
 
-LARGEST = 64
+LARGEST = 256
 LEAVES = tuple(leaf_hash(f"entry-{index}".encode()) for index in range(LARGEST + 1))
 
 
@@ -107,7 +107,7 @@ def test_a_compact_range_can_be_taken_up_again() -> None:
             CompactRange(size, [*roots, LEAVES[0]])
 
 
-def test_every_inclusion_proof_up_to_size_64() -> None:
+def test_every_inclusion_proof_up_to_size_256() -> None:
     for size in range(1, LARGEST + 1):
         for index in range(size):
             proof = inclusion_proof(index, size, read)
@@ -115,7 +115,7 @@ def test_every_inclusion_proof_up_to_size_64() -> None:
             verify_inclusion(LEAVES[index], index, size, proof, mth(0, size))
 
 
-def test_every_consistency_proof_up_to_size_64() -> None:
+def test_every_consistency_proof_up_to_size_256() -> None:
     for new in range(1, LARGEST + 1):
         for old in range(1, new + 1):
             proof = consistency_proof(old, new, read)

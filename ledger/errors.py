@@ -113,11 +113,20 @@ class PolicyError(PnodeError):
 
 
 class EquivocationError(PnodeError):
-    """Two signed checkpoints of one log that cannot both be true."""
+    """Two signed checkpoints of one log that cannot both be true.
+
+    `evidence` is the file that proves it to others (`ledger.evidence`), where one could be made.
+    """
 
     code = "equivocation"
     exit_code = 8
     default_hint = "stop relying on this log; keep the evidence"
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, evidence: bytes | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.evidence = evidence
 
 
 class IncompleteError(PnodeError):

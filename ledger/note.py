@@ -14,6 +14,7 @@ one accepted base64 spelling.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -28,6 +29,8 @@ MAX_NOTE_BYTES: Final = 65_536
 MAX_SIGNATURES: Final = 100
 _KEY_ID_SIZE = 4
 _DASH = "\u2014"
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f]")
+_NO_NAME = re.compile(r"[\s\x00-\x1f+\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Note:
             content = data.decode("utf-8")
         except UnicodeDecodeError:
             raise MalformedError("note: not UTF-8") from None
-        if any(char < " " and char != "\n" for char in content):
+        if _CONTROL.search(content):
             raise MalformedError("note: contains a control character")
         text, separator, tail = content.rpartition("\n\n")
         if not separator or not text or not tail.endswith("\n"):
@@ -186,6 +189,5 @@ def _parse_line(line: str) -> NoteSignature:
 
 
 def _check_name(name: str) -> None:
-    bad = any(char.isspace() or char < " " or "\ud800" <= char <= "\udfff" for char in name)
-    if not name or len(name) > 256 or "+" in name or bad:
+    if not 0 < len(name) <= 256 or _NO_NAME.search(name):
         raise MalformedError(f"'{name[:80]}' cannot be a key name")

@@ -54,6 +54,7 @@ VERIFY_CHECKS: Final = {
     "claim": "what a composition, evaluation or attribution says follows from its documents",
     "proof": "a proof file is well-formed and about an entry that is known",
     "checkpoint": "a checkpoint file is signed by its log and fits what is held of it",
+    "evidence": "an evidence file proves that the log it names has signed two histories",
 }
 """Every check of `verify` by name: the same rules, for one entry or one file."""
 

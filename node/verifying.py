@@ -1,4 +1,4 @@
-"""Verifying single things, offline: entries by id, and proof or checkpoint files by themselves.
+"""Verifying single things, offline: entries by id, and files of proofs by themselves.
 
 This path imports neither torch nor sqlite-utils, so that checking one proof takes a moment.
 """
@@ -23,6 +23,7 @@ from ledger.errors import (
     NotFoundError,
     PnodeError,
 )
+from ledger.evidence import EVIDENCE_MAGIC, Evidence
 from ledger.log import Log, find_log, places, resolve_id
 from ledger.merkle import leaf_hash
 from ledger.note import Note, NoteKey
@@ -71,7 +72,7 @@ def verify(home: Home | None, targets: Sequence[str]) -> Verified:
 
     Args:
         home: the home to look ids up in; None if there is none, for files that stand alone.
-        targets: ids (or unique prefixes), envelope, tlog-proof or checkpoint files.
+        targets: ids (or unique prefixes), envelope, tlog-proof, checkpoint or evidence files.
 
     Raises:
         NotFoundError, UsageError: for a target that is neither an id here nor a file.
@@ -163,10 +164,22 @@ def _verify_file(home: Home | None, path: Path) -> Iterator[Check]:
         yield Check.failed("proof", str(path), error)
     elif data.startswith(MAGIC.encode("ascii")):
         yield from _verify_proof(home, path, data)
+    elif data.startswith(EVIDENCE_MAGIC.encode("ascii")):
+        yield _check("evidence", str(path), lambda: _proof_of_two_histories(data))
     elif data.startswith(b"{"):
         yield from _verify_envelope(home, path, data)
     else:
         yield _check("checkpoint", str(path), lambda: _checkpoint(home, data))
+
+
+def _proof_of_two_histories(data: bytes) -> str:
+    evidence = Evidence.parse(data)
+    evidence.verify()
+    a, b = evidence.checkpoints
+    return (
+        f"{evidence.origin} signed two histories: {evidence.kind}, trees of {a.size} and "
+        f"{b.size} entries (evidence {evidence.id})"
+    )
 
 
 def _verify_envelope(home: Home | None, path: Path, data: bytes) -> Iterator[Check]:

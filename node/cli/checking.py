@@ -31,8 +31,8 @@ _VERDICT_STYLE = {"reproduced": "good", "mismatch": "bad", "inconclusive": "warn
 def verify_command(session: Session, targets: tuple[str, ...]) -> None:
     """Check entries, proofs, checkpoints and artifacts offline.
 
-    FILE is an envelope, a tlog-proof or a checkpoint; one that carries all it needs is checked
-    without a home. Never opens a network connection.
+    FILE is an envelope, a tlog-proof, a checkpoint or evidence of equivocation; one that carries
+    all it needs is checked without a home. Never opens a network connection.
     """
     verified = _verify(session, list(targets))
     several = len(targets) > 1

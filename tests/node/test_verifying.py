@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import NotFoundError, UsageError
+from ledger.evidence import same_size
 from node.verifying import verify
+from tests.ledger.forks import KEY, fork, note
 from tests.node.worlds import Place, World, block_path, flip, forging, predicate_of, write_suite
 
 
@@ -220,3 +222,16 @@ def test_an_oversized_file_does_not_hide_the_others(attributed: World, tmp_path:
     assert verified.exit_code == 3
     assert [check.ok for check in verified.checks if check.target == str(big)] == [False]
     assert len({check.target for check in verified.checks}) == 2
+
+
+def test_an_evidence_file_is_verified_with_nothing_but_the_file(tmp_path: Path) -> None:
+    data = bytes(same_size(KEY, note(fork(2, 5, "a")), note(fork(2, 5, "b"))))
+    path = tmp_path / "equivocation.txt"
+    path.write_bytes(data)
+    verified = verify(None, [str(path)])
+    assert (verified.ok, verified.exit_code) == (True, 0)
+    (check,) = verified.checks
+    assert check.name == "evidence"
+    assert f"{KEY.name} signed two histories" in check.detail
+    path.write_bytes(data.replace(b"\n5\n", b"\n6\n"))
+    assert verify(None, [str(path)]).exit_code == 3

@@ -8,6 +8,7 @@ equal to the author's did:key (it stays a hint; the statement inside must name t
 
 from __future__ import annotations
 
+import binascii
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,20 @@ from ledger.keys import SIGNATURE_SIZE, PrivateKey, PublicKey
 from ledger.tile import MAX_ENTRY_BYTES
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
+
+# Around payload, keyid and signature an accepted envelope has always the same bytes, and the two
+# texts after the payload always the same length: it can be cut apart without parsing JSON.
+_HEAD = b'{"payload":"'
+_MIDDLE = b'","payloadType":"application/vnd.in-toto+json","signatures":[{"keyid":"'
+_SIG = b'","sig":"'
+_END = b'"}]}'
+_KEYID_LENGTH = len("did:key:z") + 47
+_SIG_LENGTH = 88
+_KEYID_AT = -(_KEYID_LENGTH + len(_SIG) + _SIG_LENGTH + len(_END))
+_SIG_AT = -(_SIG_LENGTH + len(_END))
+_MIDDLE_AT = _KEYID_AT - len(_MIDDLE)
+_SHORTEST = len(_HEAD) - _MIDDLE_AT
+_PAE_HEAD = b"DSSEv1 %d %b " % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode("ascii"))
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -53,6 +68,31 @@ class Envelope:
         Raises:
             MalformedError: if they are not an envelope in the one accepted form.
         """
+        return cls._cut(data) or cls._parse(data)
+
+    @classmethod
+    def _cut(cls, data: bytes) -> Envelope | None:
+        """Cut a well-formed envelope into its parts; None if it needs a closer look."""
+        if (
+            not _SHORTEST <= len(data) <= MAX_ENTRY_BYTES
+            or not data.startswith(_HEAD)
+            or data[_MIDDLE_AT:_KEYID_AT] != _MIDDLE
+            or data[_SIG_AT - len(_SIG) : _SIG_AT] != _SIG
+            or not data.endswith(_END)
+        ):
+            return None
+        payload = _plain_base64(data[len(_HEAD) : _MIDDLE_AT])
+        signature = _plain_base64(data[_SIG_AT : -len(_END)])
+        keyid = data[_KEYID_AT : _SIG_AT - len(_SIG)]
+        if payload is None or signature is None or len(signature) != SIGNATURE_SIZE:
+            return None
+        try:
+            return cls(payload, PublicKey.from_did(keyid.decode("ascii")), signature)
+        except (MalformedError, UnicodeDecodeError):
+            return None
+
+    @classmethod
+    def _parse(cls, data: bytes) -> Envelope:
         value = parse_canonical_json(data, what="envelope", max_bytes=MAX_ENTRY_BYTES)
         _require_keys(value, {"payload", "payloadType", "signatures"})
         signatures = value["signatures"]
@@ -75,7 +115,17 @@ class Envelope:
         Raises:
             SignatureError: if it did not.
         """
-        self.key.verify(self.signature, pae(PAYLOAD_TYPE, self.payload))
+        message = b"%b%d %b" % (_PAE_HEAD, len(self.payload), self.payload)
+        self.key.verify(self.signature, message)
+
+
+def _plain_base64(text: bytes) -> bytes | None:
+    """Decode base64 whose re-encoding is `text`, and nothing else."""
+    try:
+        data = binascii.a2b_base64(text)
+    except binascii.Error:
+        return None
+    return data if binascii.b2a_base64(data, newline=False) == text else None
 
 
 def _require_keys(value: Any, keys: set[str]) -> None:

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from ledger.cid import Cid
 from ledger.dsse import Envelope
 from ledger.errors import MalformedError, SignatureError
-from ledger.keys import PrivateKey
+from ledger.keys import PrivateKey, PublicKey
+from ledger.layout import Layouts
 from ledger.merkle import leaf_hash
+from ledger.outline import Outline
 from ledger.statement import Statement
 from ledger.tile import MAX_ENTRY_BYTES
+
+_NOT_THE_AUTHOR = "the key that signed is not the author the statement names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,8 @@ class Entry:
         if verify:
             envelope.verify()
         statement = Statement.parse(envelope.payload)
-        if statement.predicate["author"] != envelope.key.did:
-            raise SignatureError("the key that signed is not the author the statement names")
+        if statement.author != envelope.key:
+            raise SignatureError(_NOT_THE_AUTHOR)
         return cls(body, entry_id(body), statement)
 
     @classmethod
@@ -81,6 +85,29 @@ class Entry:
     def leaf_hash(self) -> bytes:
         """The leaf hash of the entry in any log."""
         return leaf_hash(self.body)
+
+
+class EntryReader:
+    """Verifies entries as `Entry.parse` does and keeps nothing of them but their outlines.
+
+    It is made for many entries of one log, whose layouts it learns.
+    """
+
+    def __init__(self) -> None:
+        self._layouts = Layouts()
+
+    def read(self, body: bytes) -> Outline:
+        """Verify the bytes of an entry.
+
+        Raises:
+            MalformedError, SignatureError: as `Entry.parse` does.
+        """
+        envelope = Envelope.parse(body)
+        envelope.verify()
+        outline = self._layouts.read(envelope.payload)
+        if PublicKey.from_did(outline.author) != envelope.key:
+            raise SignatureError(_NOT_THE_AUTHOR)
+        return outline
 
 
 @dataclass(frozen=True, slots=True)

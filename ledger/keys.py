@@ -90,7 +90,8 @@ class PublicKey:
         """
         if (
             len(signature) != SIGNATURE_SIZE
-            or int.from_bytes(signature[32:], "little") >= _GROUP_ORDER
+            # A last byte below 0x10 means S < 2^252 < L.
+            or (signature[63] >= 0x10 and not _below_order(signature[32:]))
             or not _acceptable_point(signature[:32])
         ):
             raise SignatureError("signature is not in the one accepted form")
@@ -152,7 +153,14 @@ def _derive(seed: bytes, purpose: str) -> bytes:
 def _acceptable_point(encoding: bytes) -> bool:
     if len(encoding) != KEY_SIZE or encoding in _LOW_ORDER:
         return False
+    # The seven high bits of a number that reaches p are all ones: the last byte mostly decides.
+    if encoding[31] & 0x7F != 0x7F:
+        return True
     return int.from_bytes(encoding, "little") & (2**255 - 1) < _FIELD_PRIME
+
+
+def _below_order(scalar: bytes) -> bool:
+    return int.from_bytes(scalar, "little") < _GROUP_ORDER
 
 
 @lru_cache(maxsize=4096)

@@ -7,13 +7,14 @@ for logs of others. Both call `store_rows`, and `check_bodies` before anything i
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.database import Database
-from ledger.entry import Entry, entry_id
+from ledger.entry import Entry, EntryReader, entry_id
 from ledger.errors import EvidenceError, MalformedError, NotFoundError, UsageError
 from ledger.merkle import (
     CompactRange,
@@ -48,7 +49,8 @@ class Log:
         self.origin = origin
         self.row_id: int = row[0]
         self.key = NoteKey.parse(row[1])
-        self._tiles: dict[tuple[int, int], list[bytes]] = {}
+        # The least recently used tile comes first; what is read again moves to the end.
+        self._tiles: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
 
     @property
     def size(self) -> int:
@@ -73,16 +75,18 @@ class Log:
         """Return the stored hashes of a tile, at least `tile.width` of them."""
         key = (tile.level, tile.index)
         hashes = self._tiles.get(key)
-        if hashes is None or len(hashes) < tile.width:
+        if hashes is not None and len(hashes) >= tile.width:
+            self._tiles.move_to_end(key)
+        else:
             sql = "SELECT hashes FROM tile WHERE log = ? AND level = ? AND idx = ?"
             row = next(self.database.query(sql, (self.row_id, *key)), None)
             stored = b"" if row is None else row[0]
             if len(stored) < tile.width * 32:
                 raise EvidenceError(f"{self.origin}: {tile.path} is missing from the ledger")
             hashes = split_hashes(stored, Tile(*key, len(stored) // 32))
-            if len(self._tiles) >= _CACHED_TILES:
-                self._tiles.clear()
             self._tiles[key] = hashes
+            if len(self._tiles) > _CACHED_TILES:
+                self._tiles.popitem(last=False)
         return hashes
 
     def forget_tiles(self) -> None:
@@ -226,17 +230,18 @@ def check_bodies(origin: str, start: int, bodies: Sequence[bytes], held: Log | N
         SignatureError: if its author did not sign it.
     """
     seen: dict[bytes, int] = {}
+    reader = EntryReader()
     for index, body in enumerate(bodies, start):
         where = f"entry {index} of {origin}"
         try:
-            entry = Entry.parse(body)
+            reader.read(body)
         except EvidenceError as error:
             raise type(error)(f"{where}: {error.message}") from None
-        leaf = entry.leaf_hash
+        leaf = leaf_hash(body)
         first = held.index_of(leaf) if held else None
         first = seen.setdefault(leaf, index) if first is None else first
         if first != index:
-            raise MalformedError(f"{where} ({entry.id}) repeats entry {first}")
+            raise MalformedError(f"{where} ({entry_id(body)}) repeats entry {first}")
 
 
 def store_rows(writer: sqlite_utils.Database, log: Log, bodies: Sequence[bytes]) -> bytes:

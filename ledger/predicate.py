@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from ledger.cid import Cid
+from ledger.cid import require_cid
 from ledger.encoding import decode_hex
 from ledger.errors import MalformedError
 from ledger.keys import PublicKey
@@ -23,9 +24,10 @@ EXACTNESS_CLASSES: Final = ("bitwise", "pinned", "tolerance", "advisory")
 VERDICTS: Final = ("reproduced", "mismatch", "inconclusive")
 MAX_TEXT: Final = 2_000
 
-_TIME = re.compile(
-    r"\d{4}-(0[1-9]|1[0-2])-([0-2]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII
+TIME_PATTERN: Final = (
+    r"\d{4}-(?:0[1-9]|1[0-2])-(?:[0-2]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ"
 )
+_TIME = re.compile(TIME_PATTERN, re.ASCII)
 
 # What is signed is signed for ever: no control characters and none that reorder text.
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -38,6 +40,9 @@ def text(value: Any) -> None:
     """Text of at most MAX_TEXT characters without control characters."""
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise MalformedError(f"not text of at most {MAX_TEXT} characters")
+    # Whatever is unprintable or reorders text in ASCII is a control character.
+    if value.isascii() and value.isprintable():
+        return
     if any(_is_unprintable(char) for char in value):
         raise MalformedError("contains a control or reordering character")
 
@@ -62,7 +67,7 @@ def cid(value: Any) -> None:
     """A CID; entry ids are CIDs too."""
     if not isinstance(value, str):
         raise MalformedError("not a CID")
-    Cid.parse(value)
+    require_cid(value)
 
 
 def author(value: Any) -> None:
@@ -95,51 +100,80 @@ def record(value: Any) -> None:
         raise MalformedError("not an object")
 
 
-def one_of(*values: str) -> Rule:
+@dataclass(frozen=True, slots=True)
+class OneOf:
     """One of some words."""
 
-    def rule(value: Any) -> None:
-        if value not in values:
-            raise MalformedError(f"not one of {', '.join(values)}")
+    values: tuple[str, ...]
 
-    return rule
+    def __call__(self, value: Any) -> None:
+        """Look at one value."""
+        if value not in self.values:
+            raise MalformedError(f"not one of {', '.join(self.values)}")
 
 
-def many(rule: Rule, limit: int = 1_000) -> Rule:
-    """A list of at most `limit` such values."""
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A list of at most `limit` values that obey one rule."""
 
-    def rules(value: Any) -> None:
-        if not isinstance(value, list) or len(value) > limit:
-            raise MalformedError(f"not a list of at most {limit}")
+    rule: Rule
+    limit: int = 1_000
+
+    def __call__(self, value: Any) -> None:
+        """Look at one value."""
+        if not isinstance(value, list) or len(value) > self.limit:
+            raise MalformedError(f"not a list of at most {self.limit}")
         for item in value:
-            rule(item)
-
-    return rules
+            self.rule(item)
 
 
-def distinct(name: str, rule: Rule) -> Rule:
+@dataclass(frozen=True, slots=True)
+class Distinct:
     """A list of such objects, no two with the same value in the field `name`."""
-    listed = many(rule)
 
-    def rules(value: Any) -> None:
-        listed(value)
-        if len({item[name] for item in value}) != len(value):
-            raise MalformedError(f"two items have the same '{name}'")
+    name: str
+    rule: Rule
 
-    return rules
+    def __call__(self, value: Any) -> None:
+        """Look at one value."""
+        Many(self.rule)(value)
+        if len({item[self.name] for item in value}) != len(value):
+            raise MalformedError(f"two items have the same '{self.name}'")
 
 
-def fields(rules: Mapping[str, Rule]) -> Rule:
+@dataclass(frozen=True, slots=True)
+class Fields:
     """An object that has at least these fields."""
 
-    def rule(value: Any) -> None:
+    rules: Mapping[str, Rule]
+
+    def __call__(self, value: Any) -> None:
+        """Look at one value."""
         record(value)
-        for name, check in rules.items():
+        for name, check in self.rules.items():
             if name not in value:
                 raise MalformedError(f"no '{name}'")
             check(value[name])
 
-    return rule
+
+def one_of(*values: str) -> Rule:
+    """One of some words."""
+    return OneOf(values)
+
+
+def many(rule: Rule, limit: int = 1_000) -> Rule:
+    """A list of at most `limit` such values."""
+    return Many(rule, limit)
+
+
+def distinct(name: str, rule: Rule) -> Rule:
+    """A list of such objects, no two with the same value in the field `name`."""
+    return Distinct(name, rule)
+
+
+def fields(rules: Mapping[str, Rule]) -> Rule:
+    """An object that has at least these fields."""
+    return Fields(rules)
 
 
 _BASE = fields({"name": text, "digest": sha256, "cid": cid})
@@ -240,19 +274,33 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
 """Required and optional fields of each known kind, with the rule each must obey."""
 
 
+def rules_of(kind: str) -> Mapping[str, Rule]:
+    """Return the rule of every field a kind must or may have, in the order they are checked."""
+    required, optional = FIELDS.get(kind, _UNKNOWN)
+    return {**required, **optional}
+
+
 def check_predicate(kind: str, predicate: Mapping[str, Any]) -> None:
     """Require the fields of a kind; of an unknown kind only the author.
 
     Raises:
         MalformedError: naming the first field that is missing or wrong.
     """
-    required, optional = FIELDS.get(kind, ({"author": author}, {}))
-    for name, rule in [*required.items(), *optional.items()]:
+    required, optional = FIELDS.get(kind, _UNKNOWN)
+    for name, rule in required.items():
         if name not in predicate:
-            if name in required:
-                raise MalformedError(f"{kind} statement: no field '{name}'")
-            continue
-        try:
-            rule(predicate[name])
-        except MalformedError as error:
-            raise MalformedError(f"{kind} statement: field '{name}': {error.message}") from None
+            raise MalformedError(f"{kind} statement: no field '{name}'")
+        _check_field(kind, name, rule, predicate[name])
+    for name, rule in optional.items():
+        if name in predicate:
+            _check_field(kind, name, rule, predicate[name])
+
+
+def _check_field(kind: str, name: str, rule: Rule, value: Any) -> None:
+    try:
+        rule(value)
+    except MalformedError as error:
+        raise MalformedError(f"{kind} statement: field '{name}': {error.message}") from None
+
+
+_UNKNOWN: tuple[Mapping[str, Rule], Mapping[str, Rule]] = ({"author": author}, {})

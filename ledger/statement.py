@@ -12,7 +12,7 @@ kept and ignored, unknown kinds are kept and shown. Nothing is dropped: the byte
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -122,19 +122,26 @@ def artifact_cids(statement: Statement) -> tuple[Cid, ...]:
     These are the roots a node offers to others and fetches from them. Fields of unknown kinds may
     hold anything; what is not a CID is passed over.
     """
-    fields = statement.predicate
-    named = [fields.get(name) for name in ("cid", "lock", "record", "table")]
+    named = (_cid(text) for _, text in artifact_fields(statement.predicate))
+    return tuple(dict.fromkeys(filter(None, named)))
+
+
+def artifact_fields(fields: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield the path and the text of every field that may name an artifact, in a fixed order."""
+    for name in ("cid", "lock", "record", "table"):
+        if isinstance(fields.get(name), str):
+            yield (name,), fields[name]
     base = fields.get("base")
-    if isinstance(base, dict):
-        named.append(base.get("cid"))
+    if isinstance(base, dict) and isinstance(base.get("cid"), str):
+        yield ("base", "cid"), base["cid"]
     scores = fields.get("scores")
-    if isinstance(scores, list):
-        named += [score.get("outcomes") for score in scores if isinstance(score, dict)]
-    return tuple(dict.fromkeys(filter(None, map(_cid, named))))
+    for number, score in enumerate(scores if isinstance(scores, list) else ()):
+        if isinstance(score, dict) and isinstance(score.get("outcomes"), str):
+            yield ("scores", number, "outcomes"), score["outcomes"]
 
 
-def _cid(value: Any) -> Cid | None:
+def _cid(text: str) -> Cid | None:
     try:
-        return Cid.parse(value) if isinstance(value, str) else None
+        return Cid.parse(text)
     except MalformedError:
         return None

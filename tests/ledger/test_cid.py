@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 
 import pytest
@@ -96,3 +97,33 @@ def test_an_identifier_of_something_else_cannot_exist() -> None:
         Cid(0x71, hashlib.sha256(b"").digest())
     with pytest.raises(MalformedError):
         Cid(RAW, b"short")
+
+
+@given(st.binary(min_size=32, max_size=32), st.sampled_from([RAW, DAG_PB]), st.data())
+def test_texts_are_those_of_rfc_4648(digest: bytes, codec: int, data: st.DataObject) -> None:
+    """The standard library's base32 agrees on every text, and on every text with one change."""
+
+    def standard(candidate: str) -> bytes | None:
+        try:
+            raw = base64.b32decode(candidate[1:].upper() + "=" * 6)
+        except ValueError:
+            return None
+        again = "b" + base64.b32encode(raw).decode().lower().rstrip("=")
+        return raw if again == candidate else None
+
+    cid = Cid(codec, digest)
+    text = str(cid)
+    assert standard(text) == bytes(cid)
+    at = data.draw(st.integers(1, 58))
+    changed = (
+        text[:at]
+        + data.draw(st.sampled_from("abcdefghijklmnopqrstuvwxyz234567189A"))
+        + text[at + 1 :]
+    )
+    raw = standard(changed)
+    accepted = raw is not None and raw[:4] in (b"\x01\x55\x12\x20", b"\x01\x70\x12\x20")
+    try:
+        assert bytes(Cid.parse(changed)) == raw
+        assert accepted
+    except MalformedError:
+        assert not accepted

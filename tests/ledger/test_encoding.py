@@ -227,3 +227,92 @@ def test_hexadecimal_is_lower_case_and_exact(text: Any) -> None:
     assert decode_hex("0f", what="test", length=1) == b"\x0f"
     with pytest.raises(MalformedError):
         decode_hex(text, what="test", length=1)
+
+
+def long_way(data: bytes) -> Any:
+    value = parse_json(data, what="test")
+    if canonical_json(value) != data:
+        raise MalformedError("test: JSON is not in canonical form")
+    return value
+
+
+def agree(data: bytes) -> None:
+    """The short way through `parse_canonical_json` takes nothing that the long way refuses."""
+    try:
+        expected = long_way(data)
+    except MalformedError as error:
+        with pytest.raises(MalformedError) as refused:
+            parse_canonical_json(data, what="test")
+        assert refused.value.message == error.message
+        return
+    found = parse_canonical_json(data, what="test")
+    assert found == expected
+    assert repr(found) == repr(expected)
+
+
+FRAGMENTS = [
+    b'"',
+    b"\\",
+    b" ",
+    b"\n",
+    b"\x00",
+    b"\x7f",
+    b"\xc3\xa9",
+    b"\xff",
+    b"-0",
+    b"1.0",
+    b"1e2",
+]
+FRAGMENTS += [
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b",",
+    b":",
+    b"NaN",
+    b"\\ud800",
+    b"\\u0041",
+    b"9007199254740992",
+]
+FRAGMENTS += [b'"a":1', b"[" * 33, b"true", b"null", b"-", b"0", b"99999999999999999999"]
+
+
+@given(JSON, st.data())
+def test_the_short_way_of_parsing_gives_the_same_verdict(value: Any, data: st.DataObject) -> None:
+    document = canonical_json(value)
+    agree(document)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(document)))
+        cut = data.draw(st.integers(0, 4))
+        put = data.draw(st.sampled_from(FRAGMENTS) | st.binary(max_size=3))
+        document = document[:at] + put + document[at + cut :]
+    agree(document)
+
+
+@given(st.binary(max_size=40) | st.lists(st.sampled_from(FRAGMENTS), max_size=12).map(b"".join))
+def test_any_bytes_get_the_same_verdict_both_ways(document: bytes) -> None:
+    agree(document)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"9007199254740991",
+        b"-9007199254740991",
+        b"9007199254740992",
+        b"-9007199254740992",
+        b"[" * 32 + b"]" * 32,
+        b"[" * 33 + b"]" * 33,
+        b'["' + b"[" * 40 + b'"]',
+        b'{"a":"' + b"{" * 40 + b'"}',
+        b'{"a":1,"a":1}',
+        b'{"b":1,"a":1}',
+        b'"\x7f"',
+        b'"\\u007f"',
+        b"1" * 5000,
+        b"-0",
+    ],
+)
+def test_edge_cases_get_the_same_verdict_both_ways(data: bytes) -> None:
+    agree(data)

@@ -9,20 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
 from compose.lock import FrontierEntry, Lock, LockedBase, LockedEntry, LockedMethod
 from compose.recipe import MIN_ID, Recipe, Selection
 from ledger.cid import Cid
 from ledger.errors import NotFoundError, PolicyError, UsageError
+from ledger.succession import DOUBTFUL
+from ledger.view import ACTIVE, NOT_IN_FORCE, ArtifactType, Status
 
-ArtifactType = Literal["adapter", "suite"]
-Status = Literal["active", "superseded", "withdrawn"]
+USABLE_BY_NAME: Final[frozenset[Status]] = frozenset({ACTIVE, DOUBTFUL})
+"""A doubtful contribution is used by whoever names it, and by nobody else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What resolution needs to know of a contribution; `base` is the digest it was made for."""
+    """What resolution needs to know of a contribution.
+
+    `base` is the digest it was made for; `author_keys` are all keys of its contributor, so that
+    naming one of them selects what the others signed.
+    """
 
     id: str
     cid: Cid
@@ -31,6 +37,7 @@ class Candidate:
     license: str
     status: Status
     base: str | None
+    author_keys: tuple[str, ...] = ()
 
 
 def resolve(
@@ -59,8 +66,8 @@ def resolve(
     Raises:
         UsageError: for an ambiguous or too short id, the wrong type, or no members at all.
         NotFoundError: for an id that no candidate has.
-        PolicyError: for a named member that is withdrawn, superseded or made for another base,
-            or a withdrawn suite.
+        PolicyError: for a named member that is withdrawn, superseded, revoked or made for another
+            base, or a withdrawn or revoked suite.
     """
     if recipe.members.ids is None:
         members = _filtered(recipe.members, candidates, base)
@@ -113,7 +120,7 @@ def _named(
             raise UsageError(f"recipe: members names {member.id} twice")
         if member.type != "adapter":
             raise UsageError(f"recipe: member {member.id} is a {member.type}, not an adapter")
-        if member.status != "active":
+        if member.status not in USABLE_BY_NAME:
             raise PolicyError(
                 f"recipe: member {member.id} is {member.status}",
                 hint="remove it from members, or name the contribution that replaced it",
@@ -135,13 +142,13 @@ def _filtered(
     usable = [
         each
         for each in candidates
-        if each.type == "adapter" and each.status == "active" and each.base == base.digest
+        if each.type == "adapter" and each.status == ACTIVE and each.base == base.digest
     ]
     members = [
         each
         for each in usable
         if each.id not in excluded
-        and (not selection.author or each.author in selection.author)
+        and (not selection.author or {each.author, *each.author_keys} & {*selection.author})
         and (not selection.license or each.license in selection.license)
     ]
     if not members:
@@ -157,8 +164,8 @@ def _suite(prefix: str, candidates: Sequence[Candidate]) -> Candidate:
     suite = match_id(prefix, candidates)
     if suite.type != "suite":
         raise UsageError(f"recipe: {suite.id} is an {suite.type}, not a suite")
-    if suite.status == "withdrawn":
-        raise PolicyError(f"recipe: suite {suite.id} is withdrawn", hint="use another suite")
+    if suite.status in NOT_IN_FORCE:
+        raise PolicyError(f"recipe: suite {suite.id} is {suite.status}", hint="use another suite")
     return suite
 
 

@@ -13,11 +13,24 @@ from pathlib import Path
 
 from ledger.database import storage_errors
 from ledger.encoding import canonical_json
+from ledger.entry import Entry
 from ledger.view import LedgerView
 
 # Part of the key the tables are filed under: raise it when their columns or meaning change.
-_SCHEMA = 1
-_COLUMNS = ("id", "kind", "author", "name", "title", "cid", "license", "status", "origin", "idx")
+_SCHEMA = 2
+_COLUMNS = (
+    "id",
+    "kind",
+    "author",
+    "contributor",
+    "name",
+    "title",
+    "cid",
+    "license",
+    "status",
+    "origin",
+    "idx",
+)
 
 
 def rebuild(path: Path, ledger: LedgerView) -> None:
@@ -80,8 +93,14 @@ def listing(path: Path, frontier_digest: str) -> list[dict[str, str | int]] | No
 
 def records(ledger: LedgerView) -> list[dict[str, str | int]]:
     """Return what the tables would hold, in listing order."""
-    rows = sorted(_rows(ledger), key=lambda row: (str(row[8]), int(row[9])))
+    rows = sorted(_rows(ledger), key=lambda row: (str(row[-2]), int(row[-1])))
     return [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+
+
+def _name(ledger: LedgerView, entry: Entry) -> str:
+    """Return the name of a contributor; a genesis keeps the one it gave, so that old names lead."""
+    given = entry.statement.predicate.get("name") if entry.kind == "genesis" else None
+    return str(given or ledger.names.get(entry.author, ""))
 
 
 def _key(frontier_digest: str) -> str:
@@ -98,7 +117,8 @@ def _rows(ledger: LedgerView) -> Iterator[tuple[str | int, ...]]:
             id_,
             kind,
             entry.author,
-            ledger.names.get(entry.author, ""),
+            ledger.identity(entry.author),
+            _name(ledger, entry),
             str(predicate.get("title", "")),
             str(predicate.get("cid", "")),
             str(predicate.get("license", "")),

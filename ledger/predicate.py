@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ledger.cid import require_cid
-from ledger.encoding import decode_hex
+from ledger.encoding import decode_base64, decode_hex
 from ledger.errors import MalformedError
-from ledger.keys import PublicKey
+from ledger.keys import SIGNATURE_SIZE, PublicKey
 from ledger.note import NoteKey
 
 ARTIFACT_TYPES: Final = ("adapter", "suite")
@@ -92,6 +92,20 @@ def count(value: Any) -> None:
     """An integer that is not negative."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise MalformedError("not a count")
+
+
+def positive(value: Any) -> None:
+    """An integer above zero."""
+    count(value)
+    if not value:
+        raise MalformedError("not above zero")
+
+
+def signature(value: Any) -> None:
+    """An Ed25519 signature in base64."""
+    if not isinstance(value, str):
+        raise MalformedError("not a signature")
+    decode_base64(value, what="signature", length=SIGNATURE_SIZE)
 
 
 def record(value: Any) -> None:
@@ -187,6 +201,7 @@ _MANIFEST = fields(
 )
 _SCORE = fields({"suite": cid, "correct": count, "total": count, "root": sha256, "outcomes": cid})
 _VALUE = fields({"contribution": cid, "value": text})
+_PREDECESSOR = fields({"origin": line, "size": positive, "root": sha256})
 
 FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
     "genesis": (
@@ -197,7 +212,20 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "cosigner_key": note_key,
             "recovery": sha256,
         },
-        {"name": line},
+        {
+            "name": line,
+            "predecessor": _PREDECESSOR,
+            "recovery_key": author,
+            "recovery_signature": signature,
+        },
+    ),
+    "succession": (
+        {"author": author, "created": time, "successor": cid, "origin": line},
+        {"reason": text},
+    ),
+    "revocation": (
+        {"author": author, "created": time, "origin": line, "from": count},
+        {"reason": text},
     ),
     "contribution": (
         {

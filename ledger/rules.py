@@ -17,6 +17,7 @@ from ledger.entry import Entry, PlacedEntry, entry_id
 from ledger.errors import EquivocationError, EvidenceError, PnodeError, PolicyError
 from ledger.merkle import EMPTY_ROOT, CompactRange, leaf_hash
 from ledger.note import NoteKey
+from ledger.succession import REVOKED
 from ledger.tile import TILE_WIDTH, Tile, TileReader, perfect_root, tiles_of
 from ledger.view import LedgerView
 
@@ -37,10 +38,14 @@ CHECKS: Final = {
     "entry.signature": "every entry is signed by the author it names",
     "reference": "what an entry refers to is in the ledger",
     "withdrawal.author": "a withdrawal is signed by the author of what it withdraws",
+    "key.author": "an author key is that of one log",
+    "key.succession": "a log and its predecessor name each other, or a recovery key joins them",
+    "key.revocation": "a revocation is signed by the recovery key that the log committed to",
+    "key.closed": "nothing is signed with a key after its log was closed",
     "artifact.blocks": "every block of an artifact is here and is what its CID names",
     "artifact.files": "the files of an artifact are those its statement lists",
     "composition.lock": "the lock is here, well-formed and says what the composition says",
-    "composition.members": "no member was withdrawn at the frontier of the composition",
+    "composition.members": "no member was withdrawn or revoked at the frontier of the composition",
     "evaluation.outcomes": "the outcomes of every item lead to the published counts and root",
     "attribution.values": "the values follow from the published coalition table",
     "replay": "the composition, rebuilt and scored again, gives the same outcomes",
@@ -217,6 +222,22 @@ def check_references(ledger: LedgerView) -> Iterator[Finding]:
                     yield Finding("reference", INCOMPLETE, id_, message)
         if placed.entry.kind == "withdrawal":
             target = ledger.entries.get(predicate["target"])
-            if target is not None and target.entry.author != placed.entry.author:
+            if target is None:
+                continue
+            authors = (target.entry.author, placed.entry.author)
+            if len({ledger.identity(author) for author in authors}) > 1:
                 message = f"withdraws {predicate['target']} of another author; it has no effect"
                 yield Finding("withdrawal.author", WARNING, id_, message)
+
+
+def check_keys(ledger: LedgerView) -> Iterator[Finding]:
+    """Report claims about keys that have no effect, and entries of keys that were closed."""
+    for objection in ledger.keys.objections:
+        severity = INCOMPLETE if objection.incomplete else WARNING
+        yield Finding(objection.check, severity, objection.id, objection.message)
+    for id_, standing in ledger.standings.items():
+        if standing == REVOKED:
+            placed = ledger.entries[id_]
+            where = f"index {placed.index} of {placed.origin}"
+            message = f"a {placed.entry.kind} at {where}, after its author's log was closed"
+            yield Finding("key.closed", WARNING, id_, f"{message}; it does not count")

@@ -27,6 +27,7 @@ from ledger.rules import (
     WARNING,
     Finding,
     LogEvidence,
+    check_keys,
     check_log,
     check_references,
     exit_code,
@@ -84,6 +85,7 @@ def audit(
         frontier = Frontier.of(latest)
         ledger = view(frontier, _below(frontier, accepted))
         findings += check_references(ledger)
+        findings += check_keys(ledger)
         findings += _check_records(home, database, ledger, accepted, progress)
     if replay:
         findings += _check_replays(home, ledger, replay, progress)

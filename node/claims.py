@@ -17,7 +17,7 @@ from ledger.entry import Entry
 from ledger.errors import DigestError, EvidenceError, IncompleteError
 from ledger.frontier import Frontier
 from ledger.log import find_log
-from ledger.view import LedgerView
+from ledger.view import NOT_IN_FORCE, LedgerView
 from node.artifactcheck import check_subject
 from node.artifacts import read_document
 
@@ -118,14 +118,14 @@ def check_members(lock: Lock, at_frontier: LedgerView) -> None:
 
     Raises:
         DigestError: if one is not in the ledger there or names another artifact.
-        EvidenceError: if one was withdrawn.
+        EvidenceError: if one was withdrawn or revoked.
     """
     for locked in [*lock.members, *lock.suites]:
         offered = at_frontier.contributions.get(locked.id)
         if offered is None or offered.cid != str(locked.cid):
             raise DigestError(f"{locked.id} is not that contribution at the frontier")
-        if offered.status == "withdrawn":
-            raise EvidenceError(f"{locked.id} was withdrawn before this composition")
+        if offered.status in NOT_IN_FORCE:
+            raise EvidenceError(f"{locked.id} was {offered.status} before this composition")
 
 
 def check_scored(evaluation: Entry, composition: Entry) -> None:

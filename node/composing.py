@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +15,7 @@ from ledger.entry import Entry
 from ledger.errors import NotFoundError, UsageError
 from ledger.keys import PrivateKey
 from ledger.statement import Statement, Subject
+from ledger.succession import DOUBTFUL
 from ledger.view import LedgerView
 from node.artifacts import store_document
 from node.bases import KnownBase, add_base, find_base
@@ -49,6 +50,7 @@ class Composed:
     exactness: str
     scores: dict[str, dict[str, Any]]
     files: list[str]
+    warnings: list[str]
 
 
 def silent(step: str, done: int, total: int) -> None:
@@ -80,10 +82,11 @@ def compose(
     """
     recipe = _read_recipe(recipe_path)
     _check_output(output, recipe)
-    lock = lock_recipe(home, recipe, offline=offline)
+    lock, warnings = lock_recipe(home, recipe, offline=offline)
     members = [member.id for member in lock.members]
     if dry_run:
-        return Composed(None, None, str(lock.cid()), None, members, lock.exactness, {}, [])
+        cid = str(lock.cid())
+        return Composed(None, None, cid, None, members, lock.exactness, {}, [], warnings)
     # Before the long work: a home without keys could not sign what comes of it.
     author = home.keys().author
     materials = cached_materials(home, lock)
@@ -93,11 +96,11 @@ def compose(
     names = [suite.name for suite in materials.suites]
     for score, name in zip(composed.scores.values(), names, strict=True):
         score["name"] = name
-    return replace(composed, files=files)
+    return replace(composed, files=files, warnings=warnings)
 
 
-def lock_recipe(home: Home, recipe: Recipe, *, offline: bool = False) -> Lock:
-    """Resolve a recipe against the ledger in force."""
+def lock_recipe(home: Home, recipe: Recipe, *, offline: bool = False) -> tuple[Lock, list[str]]:
+    """Resolve a recipe against the ledger in force; also say what is doubtful about it."""
     from compose.lock import FrontierEntry, LockedBase
     from compose.methods import find_method
     from compose.resolve import resolve
@@ -106,7 +109,7 @@ def lock_recipe(home: Home, recipe: Recipe, *, offline: bool = False) -> Lock:
     known = _find_or_add_base(home, recipe.base, offline=offline)
     with home.reading() as database:
         ledger = load_view(database)
-    return resolve(
+    lock = resolve(
         recipe,
         _candidates(ledger),
         base=LockedBase(known.name, known.digest, Cid.parse(known.cid)),
@@ -118,6 +121,14 @@ def lock_recipe(home: Home, recipe: Recipe, *, offline: bool = False) -> Lock:
         method_version=method.version,
         parameters=method.validate(recipe.parameters),
     )
+    return lock, list(_doubts(lock, ledger))
+
+
+def _doubts(lock: Lock, ledger: LedgerView) -> Iterator[str]:
+    for named in [*lock.members, *lock.suites, *([lock.dev] if lock.dev else [])]:
+        offered = ledger.contributions[named.id]
+        if offered.status == DOUBTFUL:
+            yield f"{named.id} ({offered.title}) is doubtful: its author's key may have been stolen"
 
 
 def software() -> dict[str, str]:
@@ -177,6 +188,7 @@ def _candidates(ledger: LedgerView) -> list[Candidate]:
             license=offered.license,
             status=offered.status,
             base=offered.base,
+            author_keys=ledger.keys.chain(offered.author),
         )
         for offered in ledger.contributions.values()
     ]
@@ -281,6 +293,7 @@ def _record(
             for score in scores
         },
         files=[],
+        warnings=[],
     )
 
 

@@ -17,7 +17,7 @@ from ledger.append import OwnLog
 from ledger.encoding import canonical_json
 from ledger.entry import Entry
 from ledger.errors import DigestError, MalformedError, NotFoundError, PolicyError, UsageError
-from ledger.log import resolve_id
+from ledger.log import Log, places, resolve_id
 from ledger.predicate import line, text
 from ledger.statement import Statement, Subject, subjects_of
 from ledger.view import ACTIVE, Contribution, LedgerView
@@ -124,7 +124,7 @@ def withdraw(home: Home, prefix: str, reason: str, *, clock: Clock = utc_now) ->
         offered = ledger.contributions.get(id_)
         if offered is None:
             raise NotFoundError(f"{id_} is not a contribution")
-        _require_own(home, offered, "withdraw")
+        _require_own(home, ledger, offered, "withdraw")
         if offered.status == "withdrawn":
             raise PolicyError(f"{id_} is withdrawn already", hint="nothing is left to do")
         predicate = {
@@ -160,11 +160,11 @@ def _said(home: Home, offer: Offer, terms: Terms) -> dict[str, Any]:
     for name in ("title", "license", "terms"):
         _check_text(name, predicate.get(name, ""))
     if terms.supersedes:
-        replaced = _known(home, terms.supersedes)
-        _require_own(home, replaced, "supersede")
+        replaced, ledger = _known(home, terms.supersedes)
+        _require_own(home, ledger, replaced, "supersede")
         predicate["supersedes"] = replaced.id
     if terms.derived_from:
-        predicate["derived_from"] = sorted({_known(home, id_).id for id_ in terms.derived_from})
+        predicate["derived_from"] = sorted({_known(home, id_)[0].id for id_ in terms.derived_from})
     return predicate
 
 
@@ -176,20 +176,21 @@ def _check_text(name: str, value: str) -> None:
         raise UsageError(f"{name}: {error.message}", hint=hint) from None
 
 
-def _known(home: Home, prefix: str) -> Contribution:
+def _known(home: Home, prefix: str) -> tuple[Contribution, LedgerView]:
     with home.reading() as database:
         id_ = resolve_id(database, prefix)
-        offered = load_view(database).contributions.get(id_)
+        ledger = load_view(database)
+    offered = ledger.contributions.get(id_)
     if offered is None:
         raise NotFoundError(f"{id_} is not a contribution")
-    return offered
+    return offered, ledger
 
 
-def _require_own(home: Home, offered: Contribution, verb: str) -> None:
-    if offered.author != home.author:
+def _require_own(home: Home, ledger: LedgerView, offered: Contribution, verb: str) -> None:
+    if offered.contributor != ledger.identity(home.author):
         raise PolicyError(
             f"{offered.id} belongs to {offered.author}",
-            hint=f"only its author's key can {verb} a contribution",
+            hint=f"only its author's key, or one that succeeds it, can {verb} a contribution",
         )
 
 
@@ -215,6 +216,8 @@ def _find_same(ledger: LedgerView, predicate: Mapping[str, Any]) -> Entry | None
         if offered.status == ACTIVE and offered.cid == predicate["cid"]:
             said = dict(ledger.entries[id_].entry.statement.predicate)
             said.pop("created")
+            if offered.contributor == ledger.identity(predicate["author"]):
+                said["author"] = predicate["author"]  # signed before the key was rotated
             if canonical_json(said) == wanted:
                 return ledger.entries[id_].entry
     return None
@@ -229,14 +232,17 @@ def _published(
     *,
     already: bool,
 ) -> Published:
-    index = log.log.index_of(entry.leaf_hash) if log and entry else None
-    latest = log.log.checkpoint() if log else None
+    origin, index, latest = home.origin, None, None
+    if log and entry:
+        # Before its author's key was rotated it was published in the log that was closed then.
+        origin, index, _ = places(log.log.database, entry.id)[0]
+        latest = Log(log.log.database, origin).checkpoint()
     signed = latest is not None and index is not None and index < latest[0].size
     return Published(
         id=entry.id if entry else None,
         cid=str(artifact.cid),
         kind=offer.kind,
-        origin=home.origin,
+        origin=origin,
         index=index,
         checkpoint={"size": latest[0].size, "root": latest[0].root.hex()} if latest else None,
         files=list(artifact.files),

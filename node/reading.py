@@ -26,6 +26,7 @@ class Listed:
     id: str
     kind: str
     author: str
+    contributor: str
     name: str
     title: str
     cid: str
@@ -108,12 +109,16 @@ def list_entries(
             ledger = load_view(database, frontier)
             rows = derived.records(ledger)
             _refresh(home, ledger)
-    listed = (_listed(row) for row in rows)
+    listed = [_listed(row) for row in rows]
+    # Any key and any name a contributor ever had leads to all of it.
+    wanted = {
+        line.contributor for line in listed if author in (line.author, line.contributor, line.name)
+    }
     return [
         line
         for line in listed
         if (kind is None or line.kind == kind)
-        and (author is None or author in (line.author, line.name))
+        and (author is None or line.contributor in wanted)
         and (status is None or line.status == status)
     ]
 
@@ -176,7 +181,7 @@ def _unsigned(database: Database, id_: str) -> PlacedEntry:
 
 
 def _credit(ledger: LedgerView, id_: str) -> Iterator[dict[str, Any]]:
-    for placed in ledger.of_kind("attribution"):
+    for placed in ledger.speaking("attribution"):
         for value in placed.entry.statement.predicate["values"]:
             if value["contribution"] == id_:
                 yield {

@@ -15,7 +15,7 @@ from ledger.database import Database
 from ledger.entry import Entry
 from ledger.errors import IncompleteError, PnodeError, UsageError
 from ledger.log import resolve_id
-from ledger.view import LedgerView
+from ledger.view import ACTIVE, LedgerView
 from node.claims import (
     check_claim,
     check_members,
@@ -165,7 +165,6 @@ def _places(lock: Lock) -> Iterator[Place]:
 def _members(ledger: LedgerView, lock: Lock) -> Iterator[Member]:
     from attribution.reportmodel import Member
 
-    words = {"active": "in force", "superseded": "superseded", "withdrawn": "withdrawn"}
     for member in lock.members:
         offered = ledger.contributions[member.id]
         yield Member(
@@ -177,7 +176,7 @@ def _members(ledger: LedgerView, lock: Lock) -> Iterator[Member]:
             artifact=offered.cid,
             origin=offered.origin,
             index=offered.index,
-            status=words[offered.status],
+            status="in force" if offered.status == ACTIVE else offered.status,
         )
 
 

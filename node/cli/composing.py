@@ -99,6 +99,8 @@ def compose_command(session: Session, recipe: Path, output: Path | None, dry_run
         Lines([f"wrote  {name}" for name in composed.files]),
         ids=[composed.id or composed.lock],
     )
+    for warning in composed.warnings:
+        session.output.warn(warning)
     if composed.id is None:
         session.output.hint("nothing was run or signed; run it again without --dry-run")
     else:

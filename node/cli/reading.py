@@ -14,8 +14,14 @@ from node.cli.output import Cell, Fields, Lines, Row, Table, Value
 if TYPE_CHECKING:
     from node.cli.session import Session
 
-_STATUSES = ("active", "superseded", "withdrawn")
-_STATUS_STYLE = {"withdrawn": "bad", "superseded": "warn", "active": "good"}
+_STATUSES = ("active", "superseded", "withdrawn", "revoked", "doubtful")
+_STATUS_STYLE = {
+    "revoked": "bad",
+    "withdrawn": "bad",
+    "superseded": "warn",
+    "doubtful": "warn",
+    "active": "good",
+}
 
 
 @command(

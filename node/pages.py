@@ -1,64 +1,254 @@
-"""The page at `/` and its JSON twin: whose node this is and which logs it holds."""
+"""The records behind the pages for people: each is the JSON twin of a page, and all it shows.
+
+    /             /index.json          whose node this is, its logs and its newest entries
+    /entries      /entries.json        entries, by kind, author and status
+    /entry/<id>   /entry/<id>.json     one entry: statement, place, proof, what refers to it
+    /log/<h>      /log/<h>.json        one log, <h> as in the tree (`node.tree`)
+    /peers        /peers.json          whom the node follows, if its keeper shows that
+
+A record is a function of a snapshot and, for what a snapshot only lists, of the ledger itself.
+Only entries under a signed checkpoint appear, as in the tree. Texts are as their authors wrote
+them; whoever renders a record cleans and escapes them.
+"""
 
 from __future__ import annotations
 
-from html import escape
-from typing import Any
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Final
 
+from ledger.cosignature import cosigned_at
 from ledger.database import Database
+from ledger.dsse import Envelope
+from ledger.entry import Entry
+from ledger.errors import NotFoundError
+from ledger.log import Log, places
+from ledger.merkle import leaf_hash
+from ledger.note import MAX_SIGNATURES, Note, NoteKey
+from ledger.statement import artifact_cids
+from ledger.tlogproof import TlogProof
 from node.home import Home
-from node.tree import log_folder, signed_logs
+from node.pageindex import PAGE_SIZE, Filter, ListedEntry, ListedLog, PageIndex, Paging
+from node.snapshots import Snapshot
+from node.tree import log_folder
+from node.verifying import self_contained
 
-PAGE_SCHEMA = "pnode.page/1"
+OVERVIEW_SCHEMA: Final = "pnode.page.overview/1"
+ENTRIES_SCHEMA: Final = "pnode.page.entries/1"
+ENTRY_SCHEMA: Final = "pnode.page.entry/1"
+LOG_SCHEMA: Final = "pnode.page.log/1"
 
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse}td,th{text-align:left;padding:.3rem 1rem .3rem 0}"
-    "code{overflow-wrap:anywhere}.n{text-align:right}"
-)
+_NEWEST = 8
+_MOST_COPIES = 20
+_LAST_SECOND = 253_402_300_799
+SIGNED: Final = "signed"
+WITNESSED: Final = "witnessed"
 
 
-def home_record(home: Home, database: Database) -> dict[str, Any]:
-    """Return what the page shows, as JSON."""
-    held = signed_logs(database)
+def overview(home: Home, snapshot: Snapshot, page: int = 1) -> dict[str, Any]:
+    """Return whose node this is, one page of its logs, and the newest entries of its own."""
+    index = snapshot.index
+    logs, paging = index.logs(page)
+    newest, entries = index.entries(Filter(), 1)
     return {
-        "schema": PAGE_SCHEMA,
+        "schema": OVERVIEW_SCHEMA,
         "name": home.name,
         "origin": home.origin,
         "author": home.author,
-        "logs": [
-            {
-                "origin": log.origin,
-                "size": checkpoint.size,
-                "root": checkpoint.root.hex(),
-                "path": f"/{log_folder(log.origin)}",
-            }
-            for log, checkpoint, _ in held
-        ],
+        "frontier": snapshot.frontier.digest,
+        "entries": entries.total,
+        "kinds": dict(index.kinds),
+        "logs": [_log(log) for log in logs],
+        "newest": [_entry(entry) for entry in newest if entry.origin == home.origin][:_NEWEST],
+        **_paging(paging),
     }
 
 
-def home_page(record: dict[str, Any]) -> str:
-    """Return the page for people; everything in it is escaped, nothing is loaded or run."""
-    title = escape(record["name"] or "A pnode home")
-    rows = "".join(
-        f"<tr><td><code>{escape(log['origin'])}</code></td>"
-        f'<td class="n">{log["size"]}</td>'
-        f'<td><a href="{escape(log["path"])}/checkpoint">checkpoint</a></td></tr>\n'
-        for log in record["logs"]
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n"
-        '<link rel="alternate" type="application/json" href="/index.json">\n</head>\n<body>\n'
-        f"<h1>{title}</h1>\n"
-        f"<p>Origin <code>{escape(record['origin'])}</code></p>\n"
-        f"<p>Author <code>{escape(record['author'])}</code></p>\n"
-        "<h2>Logs</h2>\n<table>\n"
-        '<tr><th scope="col">Origin</th><th scope="col" class="n">Entries</th>'
-        '<th scope="col">Signed</th></tr>\n'
-        f"{rows}</table>\n"
-        '<p><a href="/logs">Log list</a>, <a href="/frontier">frontier</a>, '
-        '<a href="/index.json">this page as JSON</a></p>\n</body>\n</html>\n'
-    )
+def entries_page(snapshot: Snapshot, wanted: Filter, page: int = 1) -> dict[str, Any]:
+    """Return one page of the entries that match a filter."""
+    index = snapshot.index
+    found, paging = index.entries(wanted, page)
+    return {
+        "schema": ENTRIES_SCHEMA,
+        "frontier": snapshot.frontier.digest,
+        "kind": wanted.kind,
+        "author": wanted.author,
+        "status": wanted.status,
+        "kinds": dict(index.kinds),
+        "statuses": dict(index.statuses),
+        "entries": [_entry(entry) for entry in found],
+        **_paging(paging),
+    }
+
+
+def log_page(snapshot: Snapshot, database: Database, folder: str, page: int = 1) -> dict[str, Any]:
+    """Return one page of a log, the newest entries first, and the tree that covers them."""
+    index = snapshot.index
+    listed = index.log(folder)
+    paging = Paging.of(listed.size, page)
+    end = listed.size - paging.start
+    start = max(0, end - PAGE_SIZE)
+    log = Log(database, listed.origin)
+    bodies = log.bodies(start, end)
+    found = [_in_log(index, listed.origin, at, body) for at, body in enumerate(bodies, start)]
+    return {
+        "schema": LOG_SCHEMA,
+        "frontier": snapshot.frontier.digest,
+        **_log(listed),
+        "note": listed.note.decode("utf-8"),
+        "cosignatures": _cosignatures(log, listed),
+        "entries": found[::-1],
+        **_paging(paging),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """An entry of a snapshot with its bytes and its proof in the tree of that snapshot."""
+
+    listed: ListedEntry
+    log: ListedLog
+    body: bytes
+    proof: TlogProof
+    path: tuple[bytes, ...]
+
+
+def locate(snapshot: Snapshot, database: Database, id_: str) -> Located:
+    """Return an entry and its proof; the proof file carries entry and log key.
+
+    Raises:
+        NotFoundError: if the entry is not in this snapshot.
+    """
+    listed = snapshot.index.entry(id_)
+    kept = snapshot.index.log_of(listed.origin)
+    log = Log(database, listed.origin)
+    body = next(log.bodies(listed.index, listed.index + 1))
+    path = tuple(log.prove_inclusion(listed.index, kept.size))
+    proof = self_contained(TlogProof(listed.index, path, kept.note), body, log.key)
+    return Located(listed, kept, body, proof, path)
+
+
+def entry_page(snapshot: Snapshot, database: Database, id_: str) -> dict[str, Any]:
+    """Return everything about one entry."""
+    located = locate(snapshot, database, id_)
+    listed, kept, body = located.listed, located.log, located.body
+    statement = Entry.stored(body).statement
+    mentions, mentioned = snapshot.index.mentions(id_)
+    return {
+        "schema": ENTRY_SCHEMA,
+        "frontier": snapshot.frontier.digest,
+        **_entry(listed),
+        "size": kept.size,
+        "root": kept.root.hex(),
+        "leaf_hash": leaf_hash(body).hex(),
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "bytes": len(body),
+        "proof": [value.hex() for value in located.path],
+        "note": kept.note.decode("utf-8"),
+        "cosignatures": _cosignatures(Log(database, kept.origin), kept),
+        "log_path": f"/log/{kept.folder}",
+        "proof_path": f"/entry/{id_}.tlog-proof",
+        "envelope_path": f"/entry/{id_}.dsse.json",
+        "copies": _copies(database, listed),
+        "statement": json.loads(Envelope.parse(body).payload),
+        "artifacts": [str(cid) for cid in artifact_cids(statement)],
+        "references": list(_references(snapshot.index, statement.predicate, id_)),
+        "mentions": [
+            _entry(mention.entry) | {"role": mention.role, "detail": mention.detail}
+            for mention in mentions
+        ],
+        "mentioned": mentioned,
+    }
+
+
+def _log(log: ListedLog) -> dict[str, Any]:
+    return {
+        "origin": log.origin,
+        "name": log.name,
+        "author": log.author,
+        "own": log.own,
+        "size": log.size,
+        "witnessed": log.witnessed,
+        "root": log.root.hex(),
+        "path": f"/{log.folder}",
+        "page_path": f"/log/{log.folder}",
+    }
+
+
+def _entry(entry: ListedEntry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "author": entry.author,
+        "name": entry.name,
+        "title": entry.title,
+        "about": entry.about,
+        "license": entry.license,
+        "cid": entry.cid,
+        "status": entry.status,
+        "state": WITNESSED if entry.witnessed else SIGNED,
+        "origin": entry.origin,
+        "index": entry.index,
+        "created": entry.created,
+    }
+
+
+def _in_log(index: PageIndex, origin: str, at: int, body: bytes) -> dict[str, Any]:
+    """Return an entry as a log holds it, which may be a copy of one with its place elsewhere."""
+    entry = Entry.stored(body)
+    listed = index.find(entry.id)
+    if listed is None:
+        raise NotFoundError(f"entry {entry.id} is not part of this view")
+    return _entry(listed) | {"origin": origin, "index": at, "copied": listed.origin != origin}
+
+
+def _paging(paging: Paging) -> dict[str, int]:
+    return {"page": paging.page, "pages": paging.pages, "total": paging.total}
+
+
+def _cosignatures(log: Log, kept: ListedLog) -> list[dict[str, Any]]:
+    """Return who cosigned the tree that a page shows, and when, as verified on arrival."""
+    sql = "SELECT key, line FROM cosignature WHERE log = ? AND size = ? AND root = ? ORDER BY key"
+    rows = log.database.query(sql, (log.row_id, kept.size, kept.root))
+    return [
+        {"cosigner": NoteKey.parse(key).name, "time": _time(line)}
+        for key, line in islice(rows, MAX_SIGNATURES)
+    ]
+
+
+def _time(line: str) -> str:
+    (signature,) = Note.parse(f"\n\n{line.rstrip()}\n".encode()).signatures
+    seconds = min(cosigned_at(signature), _LAST_SECOND)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _copies(database: Database, listed: ListedEntry) -> list[dict[str, Any]]:
+    """Return the other places of an entry; copies of it change nothing."""
+    here = (listed.origin, listed.index)
+    others = [found[:2] for found in places(database, listed.id) if found[:2] != here]
+    return [
+        {"origin": origin, "index": index, "log_path": f"/log/{log_folder(origin)}"}
+        for origin, index in others[:_MOST_COPIES]
+    ]
+
+
+def _references(
+    index: PageIndex, predicate: Mapping[str, Any], own: str
+) -> Iterator[dict[str, Any]]:
+    """Yield the entries of this view that a statement names anywhere, each once."""
+    for text in dict.fromkeys(_texts(predicate)):
+        listed = index.find(text) if text != own else None
+        if listed is not None:
+            yield _entry(listed)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)

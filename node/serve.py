@@ -1,8 +1,8 @@
-"""Serving a home over HTTP: the static tree, the trustless gateway and a page for people.
+"""Serving a home over HTTP: the static tree, the trustless gateway and the pages for people.
 
 Everything is a GET of public, verifiable bytes. The home is opened read-only for each request, so
-another process may write to it meanwhile. Errors are plain text and say nothing about this
-machine. Cosigning by POST is not part of this server; such a request is answered with 405.
+another process may write to it meanwhile. Errors say nothing about this machine. Cosigning by POST
+is not part of this server; such a request is answered with 405.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 from ledger.errors import NotFoundError, PnodeError, UnavailableError, UsageError
 from node.gateway import IMMUTABLE, NotAcceptableError, answer
 from node.home import Home
-from node.pages import home_page, home_record
+from node.pagehtml import POLICY
 from node.published import Published
+from node.site import Pages, error_page
 from node.tree import resolve
 
 if TYPE_CHECKING:
@@ -32,10 +33,7 @@ DEFAULT_PORT: Final = 7677
 _BRIEF = "public, max-age=5"
 _SAFETY = (
     (b"x-content-type-options", b"nosniff"),
-    (
-        b"content-security-policy",
-        b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    ),
+    (b"content-security-policy", POLICY.encode("ascii")),
     (b"referrer-policy", b"no-referrer"),
 )
 _log = logging.getLogger(__name__)
@@ -65,22 +63,6 @@ class Site:
         self._home = home
         self._published = Published()
 
-    def page(self, _request: Request) -> Response:
-        """Answer `/`."""
-        from starlette.responses import HTMLResponse
-
-        with self._home.reading() as database:
-            page = home_page(home_record(self._home, database))
-        return HTMLResponse(page, headers={"Cache-Control": _BRIEF})
-
-    def page_json(self, _request: Request) -> Response:
-        """Answer `/index.json`."""
-        from starlette.responses import JSONResponse
-
-        with self._home.reading() as database:
-            record = home_record(self._home, database)
-        return JSONResponse(record, headers={"Cache-Control": _BRIEF})
-
     def block(self, request: Request) -> Response:
         """Answer `/ipfs/<cid>`."""
         from starlette.responses import PlainTextResponse
@@ -104,8 +86,8 @@ class Site:
         return Response(found.body, headers=headers)
 
 
-def create_app(home: Home) -> Starlette:
-    """Return the ASGI application of a home."""
+def create_app(home: Home, *, url: str | None = None, show_peers: bool = False) -> Starlette:
+    """Return the ASGI application of a home; `node.site.Pages` explains the options."""
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.routing import Route
@@ -113,8 +95,7 @@ def create_app(home: Home) -> Starlette:
     site = Site(home)
     return Starlette(
         routes=[
-            Route("/", site.page),
-            Route("/index.json", site.page_json),
+            *Pages(home, url=url, show_peers=show_peers).routes(),
             Route("/ipfs/{cid}", site.block),
             Route("/{path:path}", site.file),
         ],
@@ -124,7 +105,12 @@ def create_app(home: Home) -> Starlette:
 
 
 def create_server(
-    home: Home, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT
+    home: Home,
+    host: str = DEFAULT_HOST,
+    port: int = DEFAULT_PORT,
+    *,
+    url: str | None = None,
+    show_peers: bool = False,
 ) -> tuple[uvicorn.Server, socket.socket]:
     """Return a server and the socket it is bound to; run it with `server.run([socket])`.
 
@@ -142,7 +128,7 @@ def create_server(
             f"cannot listen on {host} port {port}: {reason}", hint="choose another --port"
         ) from None
     config = uvicorn.Config(
-        create_app(home),
+        create_app(home, url=url, show_peers=show_peers),
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -159,6 +145,8 @@ def serve(
     host: str = DEFAULT_HOST,
     port: int = DEFAULT_PORT,
     *,
+    url: str | None = None,
+    show_peers: bool = False,
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a home until it is interrupted, then finish the requests in progress.
@@ -167,12 +155,14 @@ def serve(
         home: the home to serve.
         host: the address to listen on; the default is not reachable from other machines.
         port: 0 takes a free one.
+        url: the address others reach the server by, for the commands that pages show.
+        show_peers: whether the page of peers tells whom this node follows.
         ready: called with the URL once connections are accepted.
 
     Raises:
         UnavailableError: if the address cannot be bound.
     """
-    server, bound = create_server(home, host, port)
+    server, bound = create_server(home, host, port, url=url, show_peers=show_peers)
     with bound:
         if ready is not None:
             name = f"[{host}]" if ":" in host else host
@@ -189,12 +179,12 @@ def http_status(error: PnodeError) -> int:
         return 406
     if isinstance(error, UsageError):
         return 400
+    if isinstance(error, UnavailableError):
+        return 503
     return 404 if isinstance(error, NotFoundError) else 500
 
 
 def _error_response(request: Request, error: Exception) -> Response:
-    from starlette.responses import PlainTextResponse
-
     assert isinstance(error, PnodeError)
     status = http_status(error)
     text = error.message
@@ -203,5 +193,4 @@ def _error_response(request: Request, error: Exception) -> Response:
     elif status == 500:
         _log.error("%s: %s", request.scope["path"], error.message)
         text = "this home cannot answer: run 'pnode audit' there"
-    headers = {"Cache-Control": "no-store"}
-    return PlainTextResponse(text + "\n", status_code=status, headers=headers)
+    return error_page(request, status, error.code, text)

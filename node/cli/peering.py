@@ -123,17 +123,29 @@ def _style(line: dict[str, Any]) -> str:
     return "warn" if line["missing"] else "good"
 
 
-@command("serve", "pnode serve", "pnode serve --host 0.0.0.0 --port 8080")
+@command(
+    "serve",
+    "pnode serve",
+    "pnode serve --host 0.0.0.0 --port 8080",
+    "pnode serve --url https://ledger.example --show-peers",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=7677, show_default=True, help="Port."
 )
-def serve_command(session: Session, host: str, port: int) -> None:
+@click.option("--url", metavar="URL", help="Address others reach this server by, shown on pages.")
+@click.option(
+    "--show-peers", is_flag=True, help="Tell on the page of peers whom this node follows."
+)
+def serve_command(
+    session: Session, host: str, port: int, url: str | None, show_peers: bool
+) -> None:
     """Serve logs, blocks and pages over HTTP.
 
     Reading needs no account. Only what the ledger names is handed out, never keys.
     """
     from node.serve import serve
+    from node.site import public_url
 
     home = session.node().home
 
@@ -145,7 +157,8 @@ def serve_command(session: Session, host: str, port: int) -> None:
         session.output.hint(f"others follow it with 'pnode peer add {url}'; stop with Ctrl-C")
         session.output.flush()
 
-    serve(home, host, port, ready=ready)
+    address = None if url is None else public_url(url)
+    serve(home, host, port, url=address, show_peers=show_peers, ready=ready)
 
 
 @command("export", "pnode export /media/usb/pnode", "pnode --offline export ./mirror")

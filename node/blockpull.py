@@ -46,24 +46,35 @@ class BlockReport:
 
 
 class BlockPull:
-    """Completes artifacts in a local store from one peer."""
+    """Completes artifacts in a local store from one peer.
 
-    def __init__(self, source: Source, store: LocalStore, limits: SyncLimits) -> None:
+    With `trust_pins` a pinned root counts as complete and is not looked at: whoever pinned it had
+    verified every block. Without, every block held is hashed again.
+    """
+
+    def __init__(
+        self, source: Source, store: LocalStore, limits: SyncLimits, *, trust_pins: bool = True
+    ) -> None:
         self.report = BlockReport()
+        self.repairs = not trust_pins
         self._source = source
         self._store = store
         self._limits = limits
 
-    def pull(self, roots: Sequence[Cid], progress: Progress = silent) -> None:
-        """Complete the DAGs below some roots and pin those that are complete."""
+    def pull(self, roots: Sequence[Cid], progress: Progress = silent) -> list[Cid]:
+        """Complete the DAGs below some roots, pin those that are complete, and return them."""
+        complete: list[Cid] = []
         try:
             for done, root in enumerate(roots):
                 progress("artifacts and documents", done, len(roots))
-                self._pull_root(root)
+                pinned = not self.repairs and self._store.is_pinned(root)
+                if pinned or self._pull_root(root):
+                    complete.append(root)
         except (UnavailableError, IncompleteError) as error:
             self.report.errors.append(error)
+        return complete
 
-    def _pull_root(self, root: Cid) -> None:
+    def _pull_root(self, root: Cid) -> bool:
         before = len(self.report.missing)
         try:
             for cid in dag_cids(root, self._block, self._limits.blocks):
@@ -71,9 +82,11 @@ class BlockPull:
                     self._block(cid)
         except MalformedError as error:
             self.report.refused.append(f"artifact {root}: {error.message}")
-            return
-        if len(self.report.missing) == before:
-            self._store.pin(root)
+            return False
+        if len(self.report.missing) > before:
+            return False
+        self._store.pin(root)
+        return True
 
     def _block(self, cid: Cid) -> bytes | None:
         """Return a block, read from the peer unless it is here and intact."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ledger.errors import IncompleteError, UnavailableError
 from node.published import MAX_DAG_BLOCKS
-from node.source import Source
+from node.source import Answer, Source
 
 Clock = Callable[[], float]
 
@@ -51,6 +51,19 @@ class MeteredSource:
             UnavailableError: if the time for this peer is over.
             IncompleteError: if the peer has sent as much as it may.
         """
+        self._check()
+        data = self._source.read(path, max_bytes=max_bytes)
+        self.bytes_read += len(data)
+        return data
+
+    def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
+        """Poll the source within the same caps."""
+        self._check()
+        answer = self._source.poll(path, max_bytes=max_bytes, since=since)
+        self.bytes_read += len(answer.body or b"")
+        return answer
+
+    def _check(self) -> None:
         if self._clock() >= self._end:
             raise UnavailableError(
                 f"{self.address}: not done after {self._limits.seconds:g} s",
@@ -61,6 +74,3 @@ class MeteredSource:
                 f"{self.address}: {self.bytes_read} bytes were read, no more are accepted at once",
                 hint="sync again: what was verified is kept, the rest follows",
             )
-        data = self._source.read(path, max_bytes=max_bytes)
-        self.bytes_read += len(data)
-        return data

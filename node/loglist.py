@@ -10,9 +10,10 @@
 The block after the empty line is repeated, an empty line before each, sorted by origin. Stricter
 than the list format: no comments, both lines present in this order, no other line.
 
-`/frontier` is every checkpoint note, sorted by origin, an empty line after each note. Neither the
-text of a checkpoint nor its signature block can contain an empty line, so the pieces between
-empty lines are text and signatures in turn, and splitting is unambiguous.
+`/frontier` is the checkpoint note of every log, newest first, an empty line after each note.
+Neither the text of a checkpoint nor its signature block can contain an empty line, so the pieces
+between empty lines are text and signatures in turn, and splitting is unambiguous. One note that
+is wrong in itself does not spoil the others.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ledger.checkpoint import Checkpoint, log_key
+from ledger.checkpoint import log_key
 from ledger.errors import MalformedError, SignatureError
-from ledger.note import Note, NoteKey
+from ledger.note import NoteKey
 
 MAX_LIST_BYTES: Final = 4 << 20
+MAX_FRONTIER_BYTES: Final = 32 << 20
 _HEADER = "logs/v0"
 
 
@@ -81,30 +83,41 @@ def parse_logs(data: bytes, *, max_logs: int) -> tuple[ListedLog, ...]:
 
 
 def encode_frontier(notes: Iterable[bytes]) -> bytes:
-    """Return checkpoint notes as one file; give them sorted by origin."""
+    """Return checkpoint notes as one file; give them newest first."""
     return b"".join(note + b"\n" for note in notes)
 
 
-def split_frontier(data: bytes) -> list[bytes]:
+@dataclass(frozen=True, slots=True)
+class OfferedNote:
+    """A note in a frontier under the origin its first line names; nothing of it is checked."""
+
+    origin: str
+    note: bytes
+
+
+def split_frontier(data: bytes, *, max_logs: int) -> tuple[OfferedNote, ...]:
     """Split a frontier file into its notes, unverified.
 
     Raises:
-        MalformedError: unless they are checkpoint notes, sorted by unique origins.
+        MalformedError: unless it is whole notes of unique origins, at most `max_logs`.
     """
-    pieces = _text(data, what="frontier").split("\n\n")
-    if pieces.pop() or len(pieces) % 2:
+    pieces = _text(data, what="frontier", max_bytes=MAX_FRONTIER_BYTES).split("\n\n")
+    if pieces.pop() or len(pieces) % 2 or not all(pieces):
         raise MalformedError("frontier: not whole notes with an empty line after each")
-    pairs = zip(pieces[::2], pieces[1::2], strict=True)
-    notes = [f"{text}\n\n{signatures}\n".encode() for text, signatures in pairs]
-    origins = [Checkpoint.parse(Note.parse(note).text).origin for note in notes]
-    if origins != sorted(set(origins)):
-        raise MalformedError("frontier: origins are not sorted and unique")
+    if len(pieces) // 2 > max_logs:
+        raise MalformedError(f"frontier: more than {max_logs} logs")
+    notes = tuple(
+        OfferedNote(text.partition("\n")[0], f"{text}\n\n{signatures}\n".encode())
+        for text, signatures in zip(pieces[::2], pieces[1::2], strict=True)
+    )
+    if len({note.origin for note in notes}) != len(notes):
+        raise MalformedError("frontier: origins are not unique")
     return notes
 
 
-def _text(data: bytes, *, what: str) -> str:
-    if len(data) > MAX_LIST_BYTES:
-        raise MalformedError(f"{what}: {len(data)} bytes, at most {MAX_LIST_BYTES} are accepted")
+def _text(data: bytes, *, what: str, max_bytes: int = MAX_LIST_BYTES) -> str:
+    if len(data) > max_bytes:
+        raise MalformedError(f"{what}: {len(data)} bytes, at most {max_bytes} are accepted")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

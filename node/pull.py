@@ -72,6 +72,16 @@ def read_offer(source: Source, key: NoteKey) -> Offer:
         SignatureError: if the key of the log did not sign it.
     """
     note = source.read(f"/{log_folder(key.name)}/checkpoint", max_bytes=MAX_NOTE_BYTES)
+    return open_offer(key, note)
+
+
+def open_offer(key: NoteKey, note: bytes) -> Offer:
+    """Verify the checkpoint note of a log as received.
+
+    Raises:
+        MalformedError: if it is not a checkpoint note.
+        SignatureError: if the key of the log did not sign it.
+    """
     return Offer(key, open_checkpoint(note, key), note)
 
 

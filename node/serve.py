@@ -13,12 +13,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ledger.errors import NotFoundError, PnodeError, UnavailableError, UsageError
+from node.cursor import cursor_of
 from node.gateway import IMMUTABLE, NotAcceptableError, answer
 from node.home import Home
 from node.pagehtml import POLICY
 from node.published import Published
 from node.site import Pages, error_page
-from node.tree import resolve
+from node.tree import frontier, resolve
 
 if TYPE_CHECKING:
     import uvicorn
@@ -79,10 +80,22 @@ class Site:
         """Answer every other path of the static tree."""
         from starlette.responses import Response
 
+        path, since = request.scope["path"], request.query_params.get("since", "")
+        asked = request.headers.get("if-none-match", "")
         with self._home.reading() as database:
-            found = resolve(database, self._home.store, request.scope["path"])
-        caching = IMMUTABLE if found.immutable else _BRIEF
-        headers = {"Cache-Control": caching, "Content-Type": found.content_type}
+            # A poll that finds nothing new must cost next to nothing, however many logs there are.
+            if path == "/frontier" and asked == f'"{cursor_of(database)}"':
+                return Response(status_code=304, headers={"ETag": asked, "Cache-Control": _BRIEF})
+            if path == "/frontier":
+                found = frontier(database, since)
+            else:
+                found = resolve(database, self._home.store, path)
+        headers = {"Cache-Control": IMMUTABLE if found.immutable else _BRIEF}
+        if found.tag:
+            headers["ETag"] = f'"{found.tag}"'
+            if asked == headers["ETag"]:
+                return Response(status_code=304, headers=headers)
+        headers["Content-Type"] = found.content_type
         return Response(found.body, headers=headers)
 
 

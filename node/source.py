@@ -3,29 +3,61 @@
 A source moves bytes and promises nothing about them. What it does promise is to come back: every
 read has a limit on bytes, and an HTTP read has limits on time as well, so a peer that stalls,
 drips or floods costs a bounded amount. Links and redirects are never followed.
+
+A list that changes is polled: the caller says which state it has seen, by the tag that came with
+it, and may be told that nothing is new. A directory is only read; an HTTP server may also be sent
+something (`Poster`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import os
+import re
 import stat
+from collections.abc import Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, runtime_checkable
+from urllib.parse import quote, urlsplit
 
 from ledger.errors import MalformedError, NotFoundError, PnodeError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     import httpx2
 
+Headers = dict[str, str]
+Result = TypeVar("Result")
+
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 15.0
 TOTAL_SECONDS = 60.0
+POST_SECONDS = 600.0
+"""For a request with a body: it is sent, and the peer verifies it, before the answer comes."""
 MAX_ADDRESS = 2_048
+MAX_TAG: Final = 160
 _CHUNK = 1 << 16
+_STRONG_TAG = re.compile(rf'"(?P<tag>[!#-~]{{1,{MAX_TAG}}})"', re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What polling a list gave: its bytes, or None if they are as before, and the tag of it."""
+
+    body: bytes | None
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """The answer to something that was sent; every status is an answer."""
+
+    status: int
+    body: bytes
+    content_type: str = ""
 
 
 class Source(Protocol):
@@ -42,6 +74,30 @@ class Source(Protocol):
             NotFoundError: if the peer has no such path.
             UnavailableError: if the peer cannot be read now, or not in time.
             MalformedError: if there are more than `max_bytes` bytes.
+        """
+
+    def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
+        """Return a list that changes, or only what is new since the tag of an earlier answer.
+
+        Raises:
+            NotFoundError, UnavailableError, MalformedError: as `read` does.
+        """
+
+
+@runtime_checkable
+class Poster(Protocol):
+    """A peer that can be sent something."""
+
+    @property
+    def address(self) -> str:
+        """How a person names it."""
+
+    def post(self, path: str, body: bytes, *, max_bytes: int) -> Posted:
+        """Send bytes to an absolute path and return the answer, whatever its status.
+
+        Raises:
+            UnavailableError: if the peer does not answer, or not in time.
+            MalformedError: if the answer has more than `max_bytes` bytes.
         """
 
 
@@ -89,6 +145,12 @@ class DirectorySource:
             if error.errno in missing:
                 raise NotFoundError(text) from None
             raise UnavailableError(text) from None
+
+    def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
+        """Return a whole file, unless it is the very one that was seen before."""
+        body = self.read(path, max_bytes=max_bytes)
+        tag = hashlib.sha256(body).hexdigest()
+        return Answer(None if tag == since else body, tag)
 
     def _read(self, names: list[str], path: str, max_bytes: int) -> bytes:
         folder = os.dup(self._root)
@@ -152,29 +214,67 @@ class HTTPSource:
 
     def read(self, path: str, *, max_bytes: int) -> bytes:
         """Return the body of a GET."""
+        # A server may look at the parameter or at the header only; blocks are asked for by both.
+        block = path.startswith("/ipfs/")
+        headers = {"Accept": "application/vnd.ipld.raw"} if block else {}
+        work = self._get(path, "?format=raw" if block else "", headers, max_bytes)
+        answer = self._run(work, path, self._total_seconds)
+        assert answer.body is not None  # no condition was sent
+        return answer.body
+
+    def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
+        """Return the body of a GET that names the state already seen.
+
+        A pnode server answers with what is new; a static server ignores the parameter and looks
+        at `If-None-Match` only.
+        """
+        query = f"?since={quote(since, safe='')}" if since else ""
+        headers = {"If-None-Match": f'"{since}"'} if since else {}
+        work = self._get(path, query, headers, max_bytes)
+        return self._run(work, path, self._total_seconds)
+
+    def post(self, path: str, body: bytes, *, max_bytes: int) -> Posted:
+        """Return the answer to a POST, whatever its status."""
+        return self._run(self._post(path, body, max_bytes), path, POST_SECONDS)
+
+    def _run(self, work: Coroutine[None, None, Result], path: str, seconds: float) -> Result:
+        """Run one request within the time it may take."""
         import httpx2
 
+        async def within() -> Result:
+            async with asyncio.timeout(seconds):
+                return await work
+
         try:
-            return self._runner.run(self._read(path, max_bytes))
+            return self._runner.run(within())
         except TimeoutError:
-            text = f"{self.address}{path}: no complete answer in {self._total_seconds:g} s"
+            text = f"{self.address}{path}: no complete answer in {seconds:g} s"
             raise UnavailableError(text) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             reason = str(error) or type(error).__name__
             raise UnavailableError(f"{self.address}{path}: {reason}") from None
 
-    async def _read(self, path: str, max_bytes: int) -> bytes:
-        # A server may look at the parameter or at the header only; blocks are asked for by both.
-        block = path.startswith("/ipfs/")
-        url = f"{self.address}{path}" + ("?format=raw" if block else "")
-        accept = "application/vnd.ipld.raw" if block else "*/*"
-        headers = {"Accept": accept, "Accept-Encoding": "identity"}
-        async with (
-            asyncio.timeout(self._total_seconds),
-            self._client.stream("GET", url, headers=headers) as response,
-        ):
+    async def _get(self, path: str, query: str, headers: Headers, max_bytes: int) -> Answer:
+        url = f"{self.address}{path}{query}"
+        sent = {"Accept": "*/*", **headers, "Accept-Encoding": "identity"}
+        async with self._client.stream("GET", url, headers=sent) as response:
+            if response.status_code == 304 and "If-None-Match" in headers:
+                return Answer(None, headers["If-None-Match"].strip('"'))
             self._check_status(response, path)
-            return await self._body(response, path, max_bytes)
+            body = await self._body(response, path, max_bytes)
+        match = _STRONG_TAG.fullmatch(response.headers.get("etag", ""))
+        return Answer(body, match["tag"] if match else "")
+
+    async def _post(self, path: str, body: bytes, max_bytes: int) -> Posted:
+        sent = {"Content-Type": "application/octet-stream", "Accept-Encoding": "identity"}
+        url = f"{self.address}{path}"
+        async with self._client.stream(
+            "POST", url, headers=sent, content=body, timeout=POST_SECONDS
+        ) as response:
+            self._check_plain(response, path)
+            answer = await self._body(response, path, max_bytes)
+        content_type = str(response.headers.get("content-type", ""))[:200]
+        return Posted(response.status_code, answer, content_type)
 
     async def _body(self, response: httpx2.Response, path: str, max_bytes: int) -> bytes:
         data = bytearray()
@@ -194,6 +294,9 @@ class HTTPSource:
             raise UnavailableError(text, hint=hint)
         if status != 200:
             raise UnavailableError(text)
+        self._check_plain(response, path)
+
+    def _check_plain(self, response: httpx2.Response, path: str) -> None:
         if response.headers.get("content-encoding", "identity") != "identity":
             raise UnavailableError(f"{self.address}{path}: compressed although not asked for")
 

@@ -62,6 +62,10 @@ class LocalStore:
         with storage_errors(self._pins):
             (self._pins / str(root)).unlink(missing_ok=True)
 
+    def is_pinned(self, root: Cid) -> bool:
+        """Whether a root is kept; whoever pins one has completed what is below it."""
+        return (self._pins / str(root)).exists()
+
     def pins(self) -> Iterator[Cid]:
         """Yield the pinned roots in order of their text."""
         if self._pins.is_dir():

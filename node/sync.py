@@ -1,11 +1,9 @@
 """Bringing a home up to date from one peer: logs first, then the blocks their entries name.
 
-Every log the peer lists is verified (`node.pull`) and stored in one transaction of its own, so a
-sync that is interrupted keeps what was finished and the next one continues. One bad log does not
-stop the others. The peer's copy of this home's own log is never taken; if it holds what this home
-does not, the home was restored or copied, and signing on would fork the log.
-
-The network is read without the writer lock, which is held only while a verified log is stored.
+The peer is asked for its frontier once; a log is contacted only if its note is new. Every log is
+verified and stored in one transaction of its own (`node.mirroring`), so a sync that is interrupted
+keeps what was finished and the next one continues. One bad log does not stop the others. What the
+peer offered and what could not be taken over is remembered in `peers.db`.
 """
 
 from __future__ import annotations
@@ -21,29 +19,24 @@ from ledger.errors import (
     EvidenceError,
     IncompleteError,
     LogFrozenError,
-    NotFoundError,
     PnodeError,
     UnavailableError,
 )
 from ledger.log import Log, find_log
-from ledger.mirror import extend
-from ledger.note import NoteKey
-from node.blockpull import BlockPull, BlockReport, Progress, silent
+from node.blockpull import BlockPull, Progress, silent
 from node.budget import Clock, MeteredSource, SyncLimits
+from node.clock import Clock as WallClock
+from node.clock import utc_now
+from node.cursor import cursor_of
 from node.home import Home
-from node.loglist import MAX_LIST_BYTES, ListedLog, parse_logs
+from node.mirroring import OWN, REFUSED, UNCHANGED, LogReport, take_log
+from node.offers import read_offers
+from node.peerstate import PeerState
 from node.published import log_roots
-from node.pull import is_new, read_entries, read_offer
 from node.source import Source
 
 COMPLETE: Final = "complete"
 ENTRIES_ONLY: Final = "entries only"
-REFUSED: Final = "refused"
-
-NEW: Final = "new"
-EXTENDED: Final = "extended"
-UNCHANGED: Final = "unchanged"
-OWN: Final = "own"
 
 _GRAVEST_FIRST = (
     EquivocationError,
@@ -53,17 +46,6 @@ _GRAVEST_FIRST = (
     UnavailableError,
     PnodeError,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class LogReport:
-    """What came of one log: entries added, entries now held, and `error` if it was refused."""
-
-    origin: str
-    added: int
-    size: int
-    state: str
-    error: PnodeError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,35 +101,70 @@ def sync(
     source: Source,
     *,
     limits: SyncLimits | None = None,
+    repair: bool = False,
     progress: Progress = silent,
     clock: Clock = time.monotonic,
+    now: WallClock = utc_now,
 ) -> SyncReport:
     """Take over everything new a peer offers, verified, and report on every log.
 
     Errors of single logs and blocks are in the report (`raise_gravest`), not raised here.
 
+    Args:
+        home: the home to bring up to date.
+        source: the peer.
+        limits: what to accept of it at most.
+        repair: hash every block held again, and fetch those that are damaged or gone.
+        progress: told how far each step is.
+        clock: seconds that only grow, for the caps on time.
+        now: the time of day, for what is remembered of the peer.
+
     Raises:
         UnavailableError: if the peer cannot be read at all.
-        MalformedError: if its list of logs is not one.
+        MalformedError: if one of its lists is not in the accepted form.
         StorageError: if this home cannot be written.
     """
     limits = limits or SyncLimits()
     metered = MeteredSource(source, limits, clock)
-    listed = _listed_logs(metered, limits)
+    with PeerState.opened(home.path) as state:
+        try:
+            report = _sync(home, metered, state, limits, progress, repair=repair)
+        except PnodeError as error:
+            state.tried(source.address, now(), error.message)
+            raise
+        state.tried(source.address, now(), report.gravest.message if report.gravest else "")
+        return report
+
+
+def _sync(
+    home: Home,
+    source: Source,
+    state: PeerState,
+    limits: SyncLimits,
+    progress: Progress,
+    *,
+    repair: bool,
+) -> SyncReport:
+    with home.reading() as database:
+        offers = read_offers(source, database, state, limits)
     reports: list[LogReport] = []
-    for log in listed:
-        progress("logs", len(reports), len(listed))
-        reports.append(_sync_log(home, metered, log, limits))
+    for log in sorted(offers.logs, key=lambda log: log.origin != home.origin):
+        progress("logs", len(reports), len(offers.logs))
+        reports.append(take_log(home, source, log, limits))
         # A peer that does not answer would fail in the same way for every other log.
         if isinstance(reports[-1].error, UnavailableError):
             break
+    else:
+        _remember(home, source.address, state, reports, offers.tag)
     errors = [report.error for report in reports if report.error is not None]
-    blocks = BlockReport()
+    reports += _unchanged(home, source.address, state, reports)
+    pull = BlockPull(source, home.store, limits, trust_pins=not repair)
     if not any(isinstance(error, UnavailableError) for error in errors):
-        blocks = _sync_blocks(home, metered, reports, limits, progress)
+        _sync_blocks(home, state, reports, progress, pull)
+    blocks = pull.report
     return SyncReport(
-        metered.address,
-        tuple(reports),
+        source.address,
+        tuple(sorted(reports, key=lambda report: report.origin)),
         blocks.stored,
         tuple(dict.fromkeys(blocks.missing)),
         tuple(blocks.refused),
@@ -155,92 +172,59 @@ def sync(
     )
 
 
-def _listed_logs(source: Source, limits: SyncLimits) -> Sequence[ListedLog]:
-    try:
-        data = source.read("/logs", max_bytes=MAX_LIST_BYTES)
-    except NotFoundError:
-        raise UnavailableError(
-            f"{source.address} has no list of logs; it is not a pnode peer or export",
-            hint="give the address that 'pnode serve' prints, or a directory it was exported to",
-        ) from None
-    return parse_logs(data, max_logs=limits.logs)
+def _remember(
+    home: Home, address: str, state: PeerState, reports: Sequence[LogReport], tag: str
+) -> None:
+    """Keep what was offered, so that the next sync asks only for what is new since."""
+    state.offered(
+        address,
+        # What the log itself did wrong stays wrong; anything else may come right.
+        [(log.origin, log.offered, log.error is not None) for log in reports],
+    )
+    if tag:
+        with home.reading() as database:
+            state.taken_over(address, tag, cursor_of(database))
 
 
-def _sync_log(home: Home, source: Source, listed: ListedLog, limits: SyncLimits) -> LogReport:
-    try:
-        key = listed.key()
-        if key.name == home.origin:
-            return _check_own(home, source, key)
-        return _extend_mirror(home, source, key, limits)
-    except (
-        EvidenceError,
-        EquivocationError,
-        LogFrozenError,
-        NotFoundError,
-        UnavailableError,
-        IncompleteError,
-    ) as error:
-        return LogReport(listed.origin, 0, _held_size(home, listed.origin), REFUSED, error)
-
-
-def _check_own(home: Home, source: Source, key: NoteKey) -> LogReport:
-    """Require that a peer's copy of the home's own log is a prefix of what is here.
-
-    Raises:
-        LogFrozenError: if the peer holds more.
-        EquivocationError: if it holds another tree, signed by this home's key.
-    """
-    offer = read_offer(source, key)
-    hint = "do not publish from this home; see docs/how-to/restore.md"
+def _unchanged(
+    home: Home, address: str, state: PeerState, reports: Sequence[LogReport]
+) -> list[LogReport]:
+    """Report the logs a peer was seen to hold before and did not name again."""
+    named = {report.origin for report in reports}
+    rest = []
     with home.reading() as database:
-        log = Log(database, home.origin)
-        try:
-            larger = is_new(offer, log)
-        except EquivocationError as error:
-            text = f"{source.address}: this home's own {error.message}"
-            raise EquivocationError(text, hint=hint) from None
-        if larger:
-            raise LogFrozenError(
-                f"{source.address} holds {offer.checkpoint.size} entries of this home's own log, "
-                f"here are only {log.size}: this home was restored or copied",
-                hint=hint,
-            )
-        return LogReport(key.name, 0, log.size, OWN)
-
-
-def _extend_mirror(home: Home, source: Source, key: NoteKey, limits: SyncLimits) -> LogReport:
-    offer = read_offer(source, key)
-    with home.reading() as database:
-        held = find_log(database, key.name)
-        size = held.size if held else 0
-        if not is_new(offer, held):
-            return LogReport(key.name, 0, size, UNCHANGED)
-        bodies = read_entries(source, offer, held, limits)
-    with home.locked() as database:
-        held = find_log(database, key.name)
-        if (held.size if held else 0) != size:
-            # Another sync of this home was faster; the next one compares again.
-            return LogReport(key.name, 0, held.size if held else 0, UNCHANGED)
-        extend(database, key, offer.note, bodies)
-    return LogReport(key.name, len(bodies), offer.checkpoint.size, EXTENDED if size else NEW)
+        for origin, offered in state.offers(address).items():
+            log = None if origin in named else find_log(database, origin)
+            if log is not None:
+                word = OWN if origin == home.origin else UNCHANGED
+                rest.append(LogReport(origin, 0, log.size, word, offered))
+    return rest
 
 
 def _sync_blocks(
-    home: Home, source: Source, reports: Sequence[LogReport], limits: SyncLimits, progress: Progress
-) -> BlockReport:
-    """Complete what all entries held of these logs name, not only the new ones: so it resumes."""
+    home: Home,
+    state: PeerState,
+    reports: Sequence[LogReport],
+    progress: Progress,
+    pull: BlockPull,
+) -> None:
+    """Complete what entries of the logs a peer offers name; what is pinned is complete."""
+    wanted: dict[Cid, None] = {}
     with home.reading() as database:
-        roots: dict[Cid, None] = {}
         for report in reports:
             log = find_log(database, report.origin)
-            if log is not None and report.state not in (OWN, REFUSED):
-                roots.update(dict.fromkeys(log_roots(log, 0, report.size)))
-    pull = BlockPull(source, home.store, limits)
-    pull.pull(list(roots), progress)
-    return pull.report
+            if log is None or report.state == REFUSED:
+                continue
+            try:
+                _scan(log, 0 if pull.repairs else state.scanned(log.origin), state)
+            except EvidenceError as error:
+                pull.report.errors.append(error)
+            wanted.update(dict.fromkeys(state.wanted(log.origin)))
+    state.complete(pull.pull(list(wanted), progress))
 
 
-def _held_size(home: Home, origin: str) -> int:
-    with home.reading() as database:
-        log = find_log(database, origin)
-        return log.size if log else 0
+def _scan(log: Log, start: int, state: PeerState) -> None:
+    """Note what new entries of a log name; a ledger that has shrunk is searched from the start."""
+    size = log.size
+    if start != size:
+        state.want(log.origin, size, log_roots(log, start if start < size else 0, size))

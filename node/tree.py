@@ -28,6 +28,7 @@ from ledger.errors import EvidenceError, MalformedError, NotFoundError, UsageErr
 from ledger.log import Log, logs
 from ledger.tile import TILE_WIDTH, Tile, encode_bundle, tiles_of
 from ledger.unixfs import checked_block
+from node.cursor import changed_since, cursor_of
 from node.loglist import encode_frontier, encode_logs
 from node.published import Published
 from node.store import LocalStore
@@ -42,11 +43,15 @@ _BLOCK_PREFIX = "/ipfs/"
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """The answer to a path; an immutable one never changes under its path."""
+    """The answer to a path; an immutable one never changes under its path.
+
+    A list that changes has a tag: equal tags mean equal lists.
+    """
 
     body: bytes
     content_type: str
     immutable: bool
+    tag: str = ""
 
 
 def log_folder(origin: str) -> str:
@@ -72,10 +77,9 @@ def resolve(
     """
     if path == "/logs":
         keys = (log.key for log, _, _ in signed_logs(database))
-        return Resource(encode_logs(keys), TEXT, immutable=False)
+        return _tagged(encode_logs(keys))
     if path == "/frontier":
-        notes = (note for _, _, note in signed_logs(database))
-        return Resource(encode_frontier(notes), TEXT, immutable=False)
+        return frontier(database)
     if path.startswith(_BLOCK_PREFIX):
         return _block(database, store, path.removeprefix(_BLOCK_PREFIX), published or Published())
     match = _LOG_PATH.fullmatch(path)
@@ -83,8 +87,18 @@ def resolve(
         raise _no_such(path)
     log, checkpoint, note = _find_log(database, match["folder"])
     if match["rest"] == "checkpoint":
-        return Resource(note, TEXT, immutable=False)
+        return _tagged(note)
     return _tile(log, checkpoint.size, match["rest"])
+
+
+def frontier(database: Database, since: str = "") -> Resource:
+    """Return the checkpoint notes of all logs, or of those that changed since a cursor.
+
+    The tag of the answer is the cursor to ask with next time.
+    """
+    notes = {log.origin: note for log, _, note in signed_logs(database)}
+    changed = [notes[origin] for origin in changed_since(database, since) if origin in notes]
+    return Resource(encode_frontier(changed), TEXT, immutable=False, tag=cursor_of(database))
 
 
 def paths(
@@ -120,6 +134,11 @@ def signed_logs(database: Database) -> list[tuple[Log, Checkpoint, bytes]]:
         if latest is not None:
             found.append((log, *latest))
     return found
+
+
+def _tagged(body: bytes) -> Resource:
+    tag = hashlib.sha256(body).hexdigest()[:32]
+    return Resource(body, TEXT, immutable=False, tag=tag)
 
 
 def _find_log(database: Database, folder: str) -> tuple[Log, Checkpoint, bytes]:

@@ -6,6 +6,7 @@ over a dictionary of paths; attacks are edits of that dictionary, or hooks that 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from io import BytesIO
 
@@ -21,6 +22,7 @@ from ledger.tile import TILE_WIDTH, Tile, encode_bundle, perfect_root, tiles_of
 from ledger.unixfs import build_directory
 from node.home import Home
 from node.loglist import encode_frontier, encode_logs
+from node.source import Answer
 from node.tree import log_folder, paths, resolve
 
 SUBJECT = (Subject("x", "00" * 32),)
@@ -143,3 +145,9 @@ class SimulatedPeer:
         if len(self.files[path]) > max_bytes:
             raise MalformedError(f"simulated peer: {path} is too large")
         return self.files[path]
+
+    def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
+        """Answer as a static server does: all of it, unless nothing changed."""
+        body = self.read(path, max_bytes=max_bytes)
+        tag = hashlib.sha256(body).hexdigest()
+        return Answer(None if tag == since else body, tag)

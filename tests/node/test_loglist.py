@@ -71,18 +71,37 @@ def test_a_key_that_its_origin_does_not_contain_is_refused() -> None:
 
 def test_a_frontier_is_split_into_its_notes() -> None:
     notes = [log.note() for log in LOGS]
-    assert split_frontier(encode_frontier(notes)) == notes
-    assert split_frontier(b"") == []
+    split = split_frontier(encode_frontier(notes), max_logs=3)
+    assert [each.note for each in split] == notes
+    assert [each.origin for each in split] == [log.origin for log in LOGS]
+    assert split_frontier(b"", max_logs=3) == ()
 
 
-@pytest.mark.parametrize("end", [1, 2, -1, -2, -40])
+def test_the_order_of_a_frontier_is_its_writers() -> None:
+    notes = [log.note() for log in reversed(LOGS)]
+    assert [each.note for each in split_frontier(encode_frontier(notes), max_logs=3)] == notes
+
+
+def test_a_frontier_of_too_many_logs_is_refused() -> None:
+    data = encode_frontier([log.note() for log in LOGS])
+    with pytest.raises(MalformedError, match="more than 2"):
+        split_frontier(data, max_logs=2)
+
+
+def test_a_bad_note_does_not_spoil_its_neighbours() -> None:
+    bad = b"origin\nnot a size\n\nnot a signature\n"
+    split = split_frontier(encode_frontier([LOGS[0].note(), bad, LOGS[1].note()]), max_logs=3)
+    assert [each.note for each in split] == [LOGS[0].note(), bad, LOGS[1].note()]
+
+
+@pytest.mark.parametrize("end", [1, 2, -1, -2, -200])
 def test_a_cut_frontier_is_refused(end: int) -> None:
     data = encode_frontier([log.note() for log in LOGS])
     with pytest.raises(MalformedError):
-        split_frontier(data[:end])
+        split_frontier(data[:end], max_logs=3)
 
 
 def test_a_frontier_with_a_log_twice_is_refused() -> None:
     data = encode_frontier([LOGS[0].note(), LOGS[0].note()])
     with pytest.raises(MalformedError, match="unique"):
-        split_frontier(data)
+        split_frontier(data, max_logs=3)

@@ -34,6 +34,7 @@ from node.artifacts import store_document
 from node.budget import SyncLimits
 from node.export import export
 from node.home import Home
+from node.loglist import encode_frontier
 from node.pull import is_new, read_entries, read_offer
 from node.source import DirectorySource
 from node.store import LocalStore
@@ -295,12 +296,32 @@ def break_key(peer: SimulatedPeer) -> None:
     peer.files["/logs"] = listed.replace(b"vkey " + str(OTHER.key).encode(), b"vkey x+y+z")
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_on_one_log_stores_nothing_and_stops_no_other(home: Home, name: str) -> None:
+NOT_IN_A_FRONTIER = {
+    "checkpoint missing",  # then the log is not offered
+    "checkpoint of another log",  # then that log is there twice
+    "checkpoint unsigned",  # then it is no frontier
+    "checkpoint too large",
+    "key of another log",  # the key held counts, not the one listed
+    "key that is none",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "frontier"),
+    [(name, kept) for name in ATTACKS for kept in (True, False)
+     if not kept or name not in NOT_IN_A_FRONTIER],
+)  # fmt: skip
+def test_an_attack_on_one_log_stores_nothing_and_stops_no_other(
+    home: Home, name: str, *, frontier: bool
+) -> None:
     attack, error = ATTACKS[name]
     before = sizes(home)
     peer = SimulatedPeer(OTHER, HONEST)
     attack(peer)
+    notes = [data for path, data in peer.files.items() if path.endswith("/checkpoint")]
+    peer.files["/frontier"] = encode_frontier(notes)
+    if not frontier:
+        del peer.files["/frontier"]
     report = sync(home, peer)
     assert report.state == REFUSED
     with pytest.raises(error):
@@ -389,6 +410,7 @@ def test_a_tile_damaged_on_this_disk_never_accuses_the_log(
         ).fetchone()
         damaged = hashes[:-1] + bytes([hashes[-1] ^ 1])
         writer.execute(f"UPDATE tile SET hashes = ? WHERE {where}", (damaged, OTHER.origin, *tile))
+    (home.path / "peers.db").unlink()
     report = sync(home, SimulatedPeer(SimulatedLog(9).grow(offered)))
     assert not any(isinstance(error, EquivocationError) for error in report.errors)
     # A full level-0 tile is read for smaller trees only, the tile above it for larger ones.
@@ -436,16 +458,25 @@ def test_another_tree_under_the_own_key_is_an_equivocation(
 
 @pytest.mark.parametrize("listed", [b"", b"<html>", b"logs/v0\n\nvkey x\n"])
 def test_what_is_no_log_list_is_refused_at_once(home: Home, listed: bytes) -> None:
-    peer = SimulatedPeer(OTHER)
+    peer = SimulatedPeer(OTHER, HONEST)
     peer.files["/logs"] = listed
     with pytest.raises(MalformedError):
         sync(home, peer)
-    assert peer.requests == ["/logs"]
+    assert peer.requests == ["/frontier", "/logs"]
+
+
+@pytest.mark.parametrize("listed", [b"\n", b"<html>", b"a\n\nb\n\nc\n\n", b"\xff\n\n\n"])
+def test_what_is_no_frontier_is_refused_at_once(home: Home, listed: bytes) -> None:
+    peer = SimulatedPeer(OTHER)
+    peer.files["/frontier"] = listed
+    with pytest.raises(MalformedError):
+        sync(home, peer)
+    assert peer.requests == ["/frontier"]
 
 
 def test_something_that_is_no_peer_is_unavailable(home: Home) -> None:
     peer = SimulatedPeer()
-    del peer.files["/logs"]
+    del peer.files["/logs"], peer.files["/frontier"]
     with pytest.raises(UnavailableError, match="not a pnode peer"):
         sync(home, peer)
 
@@ -504,7 +535,7 @@ def test_caps_end_a_sync_before_anything_is_stored(home: Home, limits: SyncLimit
 def test_more_entries_than_the_cap_are_refused_before_they_are_read(home: Home) -> None:
     peer = SimulatedPeer(OTHER)
     sync(home, peer, limits=SyncLimits(entries=39))
-    assert peer.requests == ["/logs", f"{OTHER.folder}/checkpoint"]
+    assert peer.requests == ["/frontier"]
 
 
 # --- blocks -------------------------------------------------------------------------------------
@@ -600,8 +631,9 @@ def test_a_block_damaged_on_this_disk_is_fetched_again(tmp_path: Path) -> None:
     for path in blocks_of(peer):
         file = home.store.path_of(Cid.parse(path[6:]))
         file.write_bytes(flip(file.read_bytes() + bytes(41)))
+        assert sync(home, peer).blocks == 0
         peer.requests.clear()
-        report = sync(home, peer)
+        report = sync(home, peer, repair=True)
         assert (report.state, report.blocks) == (COMPLETE, 1)
         assert [each for each in peer.requests if each.startswith("/ipfs/")] == [path]
         check_home(home)

@@ -60,8 +60,8 @@ def test_lists_name_own_log_and_mirrors_alike(tmp_path: Path) -> None:
         extend(database, other.key, other.note(), other.bodies)
     listed = parse_logs(read(home, "/logs"), max_logs=9)
     assert {log.origin for log in listed} == {home.origin, other.origin}
-    notes = split_frontier(read(home, "/frontier"))
-    assert other.note() in notes
+    newest, own = split_frontier(read(home, "/frontier"), max_logs=9)
+    assert (newest.note, own.origin) == (other.note(), home.origin)
     assert read(home, f"{other.folder}/checkpoint") == other.note()
     for path, content in other.files().items():
         assert read(home, path) == content

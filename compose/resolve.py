@@ -66,8 +66,8 @@ def resolve(
     Raises:
         UsageError: for an ambiguous or too short id, the wrong type, or no members at all.
         NotFoundError: for an id that no candidate has.
-        PolicyError: for a named member that is withdrawn, superseded, revoked or made for another
-            base, or a withdrawn or revoked suite.
+        PolicyError: for a named member that is withdrawn, disputed, superseded, revoked or made for
+            another base, or a withdrawn, disputed or revoked suite.
     """
     if recipe.members.ids is None:
         members = _filtered(recipe.members, candidates, base)

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ledger.cid import require_cid
+from ledger.commonprefix import CommonPrefix
 from ledger.encoding import decode_base64, decode_hex
 from ledger.errors import MalformedError
+from ledger.evidence import Evidence
 from ledger.keys import SIGNATURE_SIZE, PublicKey
 from ledger.note import NoteKey
 
@@ -106,6 +108,18 @@ def signature(value: Any) -> None:
     if not isinstance(value, str):
         raise MalformedError("not a signature")
     decode_base64(value, what="signature", length=SIGNATURE_SIZE)
+
+
+def evidence_file(value: Any) -> None:
+    """The text of an evidence file."""
+    if not isinstance(value, str):
+        raise MalformedError("not the text of an evidence file")
+    Evidence.parse(value.encode("utf-8"))
+
+
+def common(value: Any) -> None:
+    """A common prefix with its proofs."""
+    CommonPrefix.parse(value)
 
 
 def record(value: Any) -> None:
@@ -283,6 +297,16 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "estimator": text,
             "values": many(_VALUE),
             "efficiency_gap": text,
+        },
+        {},
+    ),
+    "evidence": (
+        {
+            "author": author,
+            "created": time,
+            "origin": line,
+            "evidence": evidence_file,
+            "common": common,
         },
         {},
     ),

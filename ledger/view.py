@@ -5,6 +5,8 @@ Rules, in one place:
   its author, else the first by (origin, index).
 - A contributor is a chain of author keys joined by successions (`ledger.succession`). What a later
   key of the chain signs counts like what the earlier ones signed.
+- Where a log signed two histories, what stands behind their fork is disputed (`ledger.dispute`).
+  Of several places of an entry, those that are not disputed come first.
 - The first rule of `_statuses` that names a contribution decides its status.
 - Statements of others about a contribution never change its status. Nothing is ever deleted.
 - Claimed times are shown, never used.
@@ -16,18 +18,20 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from ledger.dispute import Dispute, Disputes, find_disputes
 from ledger.entry import PlacedEntry
 from ledger.frontier import Frontier
 from ledger.succession import DOUBTFUL, REVOKED, KeyHistory, Standing, is_genesis_of, key_history
 
-Status = Literal["active", "superseded", "withdrawn", "revoked", "doubtful"]
+Status = Literal["active", "superseded", "disputed", "withdrawn", "revoked", "doubtful"]
 ArtifactType = Literal["adapter", "suite"]
 
 ACTIVE: Final = "active"
 SUPERSEDED: Final = "superseded"
 WITHDRAWN: Final = "withdrawn"
+DISPUTED: Final = "disputed"
 
-NOT_IN_FORCE: Final[frozenset[Status]] = frozenset({REVOKED, WITHDRAWN})
+NOT_IN_FORCE: Final[frozenset[Status]] = frozenset({REVOKED, WITHDRAWN, DISPUTED})
 """What may not be used at all, however it is named."""
 
 
@@ -67,6 +71,12 @@ class LedgerView:
     names: Mapping[str, str]
     keys: KeyHistory
     standings: Mapping[str, Standing]
+    disputes: Disputes
+
+    def dispute_of(self, id_: str) -> Dispute | None:
+        """Return the dispute that an entry falls under by its place."""
+        placed = self.entries[id_]
+        return self.disputes.of(placed.origin, placed.index)
 
     def of_kind(self, kind: str) -> Iterator[PlacedEntry]:
         """Yield the entries of a kind, by id."""
@@ -108,8 +118,9 @@ def view(frontier: Frontier, placed: Iterable[PlacedEntry]) -> LedgerView:
     """Compute what is in force from every entry below a frontier, in any order."""
     everything = sorted(placed, key=lambda item: (item.origin, item.index))
     homes = {item.entry.author: item.origin for item in reversed(everything) if is_genesis_of(item)}
+    disputes = find_disputes(everything)
     entries: dict[str, PlacedEntry] = {}
-    for item in everything:
+    for item in sorted(everything, key=lambda item: _is_disputed(item, disputes)):
         held = entries.get(item.entry.id)
         if held is None or (held.origin != homes.get(item.entry.author) == item.origin):
             entries[item.entry.id] = item
@@ -117,17 +128,25 @@ def view(frontier: Frontier, placed: Iterable[PlacedEntry]) -> LedgerView:
     keys = key_history(everything)
     found = ((id_, keys.standing(item)) for id_, item in entries.items())
     standings = {id_: standing for id_, standing in found if standing is not None}
-    contributions = _contributions(entries, keys, standings)
+    disputed = frozenset(id_ for id_, item in entries.items() if _is_disputed(item, disputes))
+    contributions = _contributions(entries, keys, standings, disputed)
     names = _names(entries, homes, keys)
-    return LedgerView(frontier, entries, contributions, names, keys, standings)
+    return LedgerView(frontier, entries, contributions, names, keys, standings, disputes)
+
+
+def _is_disputed(item: PlacedEntry, disputes: Disputes) -> bool:
+    return disputes.of(item.origin, item.index) is not None
 
 
 def _contributions(
-    entries: Mapping[str, PlacedEntry], keys: KeyHistory, standings: Mapping[str, Standing]
+    entries: Mapping[str, PlacedEntry],
+    keys: KeyHistory,
+    standings: Mapping[str, Standing],
+    disputed: frozenset[str],
 ) -> dict[str, Contribution]:
     offered = {id_: item for id_, item in entries.items() if item.entry.kind == "contribution"}
     identities = {item.entry.author: keys.identity(item.entry.author) for item in entries.values()}
-    rules = _statuses(entries, offered, identities, standings)
+    rules = _statuses(entries, offered, identities, standings, disputed)
     return {
         id_: _contribution(item, identities[item.entry.author], _status(id_, rules))
         for id_, item in offered.items()
@@ -142,6 +161,7 @@ def _statuses(
     offered: Mapping[str, PlacedEntry],
     identities: Mapping[str, str],
     standings: Mapping[str, Standing],
+    disputed: frozenset[str],
 ) -> _Rules:
     """Return the rules that decide a status, the strongest first: a status and whom it befalls."""
     revoked = {id_ for id_, standing in standings.items() if standing == REVOKED}
@@ -161,13 +181,14 @@ def _statuses(
 
     certain = entries.keys() - revoked - doubtful
     withdrawn = named("withdrawal", "target", by=certain)
-    superseded = named("contribution", "supersedes", by=certain - withdrawn)
+    superseded = named("contribution", "supersedes", by=certain - withdrawn - disputed)
     # Whoever stole a key must not end a contribution; whoever owns it may have meant to.
     maybe_withdrawn = named("withdrawal", "target", by=doubtful)
     maybe_superseded = named("contribution", "supersedes", by=doubtful - withdrawn)
     return [
         (REVOKED, revoked),
         (WITHDRAWN, withdrawn),
+        (DISPUTED, disputed),
         (SUPERSEDED, superseded),
         (DOUBTFUL, doubtful | maybe_withdrawn | maybe_superseded),
     ]

@@ -14,10 +14,11 @@ from node.cli.output import Cell, Fields, Lines, Row, Table, Value
 if TYPE_CHECKING:
     from node.cli.session import Session
 
-_STATUSES = ("active", "superseded", "withdrawn", "revoked", "doubtful")
+_STATUSES = ("active", "superseded", "disputed", "withdrawn", "revoked", "doubtful")
 _STATUS_STYLE = {
     "revoked": "bad",
     "withdrawn": "bad",
+    "disputed": "bad",
     "superseded": "warn",
     "doubtful": "warn",
     "active": "good",

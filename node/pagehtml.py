@@ -36,6 +36,7 @@ _PHRASES: Final = {
     ("attribution", "values"): "says what it was worth",
     ("verification", "target"): "is a verdict about it",
     ("withdrawal", "target"): "withdraws it",
+    ("succession", "successor"): "names it as the log that follows",
     ("", "supersedes"): "takes its place",
     ("", "derived_from"): "is derived from it",
 }
@@ -51,6 +52,15 @@ _KINDS: Final = {
     "evidence": "Proof that a log signed two histories that cannot both be true.",
     "succession": "A log ends here and names the one that follows it.",
     "revocation": "A key is declared lost or stolen.",
+}
+_STATUSES: Final = {
+    "active": "It is offered for use.",
+    "superseded": "Its author has put another contribution in its place.",
+    "withdrawn": "Its author has withdrawn it from future use.",
+    "disputed": "Its log has signed two histories that cannot both be true, and it stands behind "
+    "the point where they part.",
+    "revoked": "The key that signed it no longer spoke for its author.",
+    "doubtful": "Its author says the key may have been in other hands when it was signed.",
 }
 _HASHLIKE = re.compile(r"[0-9a-f]{40,}|b[a-z2-7]{50,}|did:key:\w+|\S+\+[0-9a-f]{8}\+\S+", re.ASCII)
 _TOKEN = re.compile(r"[a-z][a-z-]{0,30}", re.ASCII)
@@ -138,6 +148,7 @@ def _environment() -> Environment:
         token=lambda text: text if _TOKEN.fullmatch(str(text)) else "other",
         phrase=_phrase,
         explain=lambda kind: _KINDS.get(kind, "A kind of statement this version does not know."),
+        meaning=lambda status: _STATUSES.get(status, ""),
         day=lambda time: display.clean(str(time))[:10],
     )
     return environment

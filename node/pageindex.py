@@ -14,13 +14,13 @@ import sqlite3
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from threading import Lock
 from typing import Any, Final
 
 from ledger.entry import PlacedEntry
 from ledger.errors import NotFoundError
-from ledger.view import LedgerView
+from ledger.view import DISPUTED, LedgerView
 
 PAGE_SIZE: Final = 50
 MAX_FACETS: Final = 40
@@ -38,15 +38,18 @@ _REFERENCE_FIELDS: Final = (
 _ABOUT_FIELDS: Final = ("target", "composition")
 _SCHEMA = """
 CREATE TABLE log (n INTEGER PRIMARY KEY, folder TEXT UNIQUE, origin TEXT UNIQUE, name TEXT,
-    author TEXT, size INTEGER, root BLOB, own INTEGER, note BLOB, witnessed INTEGER);
-CREATE TABLE entry (n INTEGER PRIMARY KEY, id TEXT, kind TEXT, author TEXT, name TEXT, title TEXT,
-    about TEXT, license TEXT, cid TEXT, status TEXT, log INTEGER, idx INTEGER, created TEXT);
+    author TEXT, size INTEGER, root BLOB, own INTEGER, note BLOB, witnessed INTEGER,
+    frozen INTEGER, disputed INTEGER, evidence TEXT);
+CREATE TABLE entry (n INTEGER PRIMARY KEY, id TEXT, kind TEXT, author TEXT, contributor TEXT,
+    name TEXT, title TEXT, about TEXT, license TEXT, cid TEXT, status TEXT, log INTEGER,
+    idx INTEGER, created TEXT);
 CREATE TABLE mention (target TEXT, source INTEGER, role TEXT, detail TEXT);
 """
 _INDEXES = """
 CREATE UNIQUE INDEX entry_id ON entry (id);
 CREATE INDEX entry_kind ON entry (kind);
 CREATE INDEX entry_author ON entry (author);
+CREATE INDEX entry_contributor ON entry (contributor);
 CREATE INDEX entry_name ON entry (name);
 CREATE INDEX entry_status ON entry (status);
 CREATE INDEX mention_target ON mention (target, source);
@@ -56,12 +59,20 @@ _ENTRY = (
     " entry.license, entry.cid, entry.status, log.origin, entry.idx, entry.created,"
     " entry.idx < log.witnessed FROM entry JOIN log ON log.n = entry.log"
 )
-_LOG = "SELECT folder, origin, name, author, size, root, own, note, witnessed FROM log"
+_LOG = (
+    "SELECT folder, origin, name, author, size, root, own, note, witnessed, frozen, disputed,"
+    " evidence FROM log"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedLog:
-    """A log as pages show it; `witnessed` is the number of entries a quorum has cosigned."""
+    """A log as pages show it.
+
+    `witnessed` is the number of entries under a tree that is cosigned as the node's policy asks.
+    A log that signed two histories is `frozen` here, and its entries from index `disputed_from` on
+    are disputed; `evidence` names the files that prove it.
+    """
 
     folder: str
     origin: str
@@ -72,6 +83,12 @@ class ListedLog:
     own: bool
     note: bytes
     witnessed: int
+    frozen: bool
+    disputed_from: int | None
+    evidence: tuple[str, ...]
+
+
+_LOG_FIELDS: Final = tuple(field.name for field in fields(ListedLog))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,8 +282,9 @@ def _where(wanted: Filter) -> tuple[str, tuple[str, ...]]:
             conditions.append(f"entry.{column} = ?")
             values.append(value)
     if wanted.author:
-        conditions.append("(entry.author = ? OR entry.name = ?)")
-        values += [wanted.author] * 2
+        # A contributor is a chain of keys; the first of them stands for all.
+        conditions.append("(entry.author = ? OR entry.contributor = ? OR entry.name = ?)")
+        values += [wanted.author] * 3
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return where, tuple(values)
 
@@ -280,13 +298,15 @@ def _in_order(ledger: LedgerView, places: Mapping[str, int]) -> list[PlacedEntry
 
 def _log_row(number: int, log: ListedLog) -> tuple[Any, ...]:
     named = (log.folder, log.origin, log.name, log.author, log.size, log.root)
-    return (number, *named, log.own, log.note, log.witnessed)
+    disputed = (log.frozen, log.disputed_from, " ".join(log.evidence))
+    return (number, *named, log.own, log.note, log.witnessed, *disputed)
 
 
 def _log(row: Sequence[Any]) -> ListedLog:
-    values = list(row)
-    values[6] = bool(values[6])
-    return ListedLog(*values)
+    values = dict(zip(_LOG_FIELDS, row, strict=True))
+    own, frozen = bool(values.pop("own")), bool(values.pop("frozen"))
+    evidence = tuple(values.pop("evidence").split())
+    return ListedLog(**values, own=own, frozen=frozen, evidence=evidence)
 
 
 def _entry(row: Sequence[Any]) -> ListedEntry:
@@ -307,6 +327,7 @@ def _entry_rows(
             entry.id,
             offered.type if offered else entry.kind,
             entry.author,
+            ledger.identity(entry.author),
             ledger.names.get(entry.author, ""),
             _title(predicate),
             _about(ledger, predicate),
@@ -320,9 +341,12 @@ def _entry_rows(
 
 
 def status_of(ledger: LedgerView, id_: str) -> str:
-    """Return the status of an entry in a view, or an empty text where its kind has none."""
+    """Return the status of an entry in a view, or an empty text where there is nothing to say."""
     offered = ledger.contributions.get(id_)
-    return offered.status if offered else ""
+    if offered is not None:
+        return offered.status
+    standing = ledger.standings.get(id_, "")
+    return standing or (DISPUTED if ledger.dispute_of(id_) is not None else "")
 
 
 def _title(predicate: Mapping[str, Any]) -> str:

@@ -13,9 +13,13 @@ from urllib.parse import urlsplit
 
 from node.home import Home
 from node.peers import list_peers
+from node.peerstate import PeerRecord, read_records
 
 PEERS_SCHEMA: Final = "pnode.page.peers/1"
 FOLDER: Final = "a folder on this machine"
+NOT_TRIED: Final = "not tried"
+REACHED: Final = "reached"
+FAILED: Final = "failed"
 PRIVATE: Final = "an address in a private network"
 
 _PRIVATE_SUFFIXES = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test", ".onion")
@@ -24,15 +28,25 @@ _PRIVATE_SUFFIXES = (".local", ".localhost", ".internal", ".lan", ".home.arpa", 
 def peers_page(home: Home, *, shown: bool) -> dict[str, Any]:
     """Return the peers in the order in which they were added, or none if they are not shown."""
     peers = list_peers(home) if shown else []
+    records = read_records(home.path) if peers else {}
     return {
         "schema": PEERS_SCHEMA,
         "shown": shown,
-        "peers": [_peer(address) for address in peers],
+        "peers": [_peer(records.get(address, PeerRecord(address))) for address in peers],
     }
 
 
-def _peer(address: str) -> dict[str, Any]:
-    return {"peer": public_address(address)}
+def _peer(record: PeerRecord) -> dict[str, str]:
+    state = NOT_TRIED
+    if record.contact:
+        # What went wrong is for the keeper alone: it may name files and hosts of this machine.
+        state = FAILED if record.error else REACHED
+    return {
+        "peer": public_address(record.address),
+        "state": state,
+        "contact": record.contact,
+        "success": record.success,
+    }
 
 
 def public_address(address: str) -> str:

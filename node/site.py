@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from ledger.encoding import canonical_json
 from ledger.errors import NotFoundError, UsageError
+from ledger.heldevidence import find_evidence
 from node.gateway import IMMUTABLE
 from node.home import Home
 from node.pagehtml import HTML, Asset, assets, render, said
@@ -67,6 +68,7 @@ class Pages:
             Route("/entries.json", self._entries),
             Route("/entry/{name}", self._entry),
             Route("/log/{name}", self._log),
+            Route("/evidence/{name}", self._evidence),
             Route("/peers", self._peers),
             Route("/peers.json", self._peers),
             *(Route(asset.path, _asset(asset)) for asset in assets()),
@@ -106,6 +108,14 @@ class Pages:
         with self._home.reading() as database:
             record = log_page(snapshot, database, folder, page)
         return self._answer(request, "log", record)
+
+    def _evidence(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if not _FOLDER.fullmatch(name):
+            raise NotFoundError("evidence has the path /evidence/<id>")
+        with self._home.reading() as database:
+            body = bytes(find_evidence(database, name))
+        return _download(request, body, f"{name}.equivocation", "text/plain; charset=utf-8")
 
     def _peers(self, request: Request) -> Response:
         return self._answer(request, "peers", peers_page(self._home, shown=self._show_peers))

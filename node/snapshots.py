@@ -8,6 +8,7 @@ told to come back if there is none yet. At most two states are in memory at a ti
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import Final
@@ -17,6 +18,7 @@ from ledger.database import Database
 from ledger.entry import Entry
 from ledger.errors import UnavailableError
 from ledger.frontier import Frontier
+from ledger.heldevidence import MAX_PER_LOG
 from ledger.log import Log
 from ledger.view import LedgerView
 from node.home import Home
@@ -40,12 +42,41 @@ class Snapshot:
     index: PageIndex
 
 
-class Snapshots:
-    """Keeps the newest snapshot of a home; safe to share by threads."""
+def take(database: Database, own: str) -> Snapshot:
+    """Read the whole ledger.
 
-    def __init__(self, home: Home, patience: float = PATIENCE) -> None:
+    Args:
+        database: the ledger, open for reading one state of it.
+        own: the origin of the node's own log.
+    """
+    mark = read_mark(database)
+    ledger = load_view(database)
+    frozen = {origin for (origin,) in database.query("SELECT DISTINCT origin FROM evidence")}
+    logs = [
+        _listed(log, checkpoint, note, ledger, own=log.origin == own, frozen=log.origin in frozen)
+        for log, checkpoint, note in signed_logs(database)
+    ]
+    return Snapshot(mark, ledger.frontier, PageIndex(ledger, logs))
+
+
+class Snapshots:
+    """Keeps the newest snapshot of a home; safe to share by threads.
+
+    Args:
+        home: the home.
+        patience: how many seconds a request waits at most.
+        read: reads a ledger; `take`, but for tests of slow ones.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        patience: float = PATIENCE,
+        read: Callable[[Database, str], Snapshot] = take,
+    ) -> None:
+        self.patience = patience
         self._home = home
-        self._patience = patience
+        self._take = read
         self._changed = Condition()
         self._held: Snapshot | None = None
         self._held_since = 0.0
@@ -70,7 +101,7 @@ class Snapshots:
                 if not self._busy:
                     self._busy = True
                     Thread(target=self._read, name="pnode-pages", daemon=True).start()
-                left = arrived + self._patience - time.monotonic()
+                left = arrived + self.patience - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     break
             if self._held is None:
@@ -88,7 +119,7 @@ class Snapshots:
         since = time.monotonic()
         try:
             with self._home.reading() as database:
-                snapshot = take(database, self._home.origin)
+                snapshot = self._take(database, self._home.origin)
         except Exception as error:  # noqa: BLE001 - handed to the requests that wait for it
             with self._changed:
                 self._failed, self._busy = error, False
@@ -105,25 +136,10 @@ def read_mark(database: Database) -> Mark:
     return tuple(int(value) for value in next(database.query(f"SELECT {latest}")))
 
 
-def take(database: Database, own: str) -> Snapshot:
-    """Read the whole ledger.
-
-    Args:
-        database: the ledger, open for reading one state of it.
-        own: the origin of the node's own log.
-    """
-    mark = read_mark(database)
-    ledger = load_view(database)
-    logs = [
-        _listed(log, checkpoint, note, ledger, own=log.origin == own)
-        for log, checkpoint, note in signed_logs(database)
-    ]
-    return Snapshot(mark, ledger.frontier, PageIndex(ledger, logs))
-
-
 def _listed(
-    log: Log, checkpoint: Checkpoint, note: bytes, ledger: LedgerView, *, own: bool
+    log: Log, checkpoint: Checkpoint, note: bytes, ledger: LedgerView, *, own: bool, frozen: bool
 ) -> ListedLog:
+    dispute = ledger.disputes.logs.get(log.origin)
     author = ""
     for body in log.bodies(0, min(1, checkpoint.size)):
         author = Entry.stored(body).author
@@ -137,4 +153,7 @@ def _listed(
         own=own,
         note=note,
         witnessed=0,
+        frozen=frozen,
+        disputed_from=None if dispute is None else dispute.common,
+        evidence=() if dispute is None else dispute.evidence[:MAX_PER_LOG],
     )

@@ -6,8 +6,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,21 +17,30 @@ from simulator import note_entry
 from starlette.testclient import TestClient
 
 from ledger.cid import Cid
+from ledger.commonprefix import common_prefix
+from ledger.database import Database
+from ledger.dispute import evidence_statement
 from ledger.entry import Entry
-from ledger.merkle import verify_inclusion
+from ledger.errors import UnavailableError
+from ledger.evidence import Evidence, same_size
+from ledger.heldevidence import hold
+from ledger.merkle import leaf_hash, root_of, verify_inclusion
 from ledger.statement import Statement, Subject
 from node.home import Home
 from node.pagehtml import assets
 from node.pageindex import PAGE_SIZE
 from node.peerpage import FOLDER, PRIVATE, public_address
 from node.peers import add_peer
+from node.peerstate import PeerState
 from node.serve import create_app
+from node.snapshots import Snapshot, Snapshots, take
 from node.sync import sync
 from node.tree import log_folder
 from node.verifying import verify
 from tests.docs.pages import ROOT
+from tests.ledger.forks import reader
 from tests.node.worlds import World
-from tests.simulator import SimulatedPeer
+from tests.simulator import SimulatedLog, SimulatedPeer
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -326,6 +337,47 @@ def test_a_copied_entry_is_shown_once_with_both_places(tmp_path: Path) -> None:
         )
 
 
+def make_dispute(home: Home) -> tuple[SimulatedLog, Evidence]:
+    """Let a home mirror a log, and then learn that it has signed another history too."""
+    log = SimulatedLog(9).grow(4)
+    other = SimulatedLog(9, log.bodies[:2]).grow(4, "other ")
+    assert not sync(home, SimulatedPeer(log)).errors
+    evidence = same_size(log.key, log.note(), other.note())
+    trees = sorted(([leaf_hash(b) for b in each.bodies] for each in (log, other)), key=root_of)
+    common = common_prefix(evidence, reader(trees[0]), reader(trees[1]))
+    with home.locked() as database:
+        hold(database, evidence, common=common.size)
+    keys = home.keys()
+    statement = evidence_statement(
+        evidence, common, author=keys.author.public.did, created="2026-11-22T20:00:00Z"
+    )
+    with home.writing() as own:
+        own.append([Entry.sign(statement, keys.author)])
+    return log, evidence
+
+
+def test_a_log_with_two_histories_is_shown_as_such(tmp_path: Path) -> None:
+    home = Home.init(tmp_path / "h1", tmp_path / "s1", name="ada", seed=bytes([1]) * 32)
+    log, evidence = make_dispute(home)
+    with TestClient(create_app(home)) as client:
+        page = twin(client, f"/log/{log_folder(log.origin)}.json")
+        assert (page["frozen"], page["disputed_from"]) == (True, 2)
+        assert [entry["status"] for entry in page["entries"]] == ["disputed", "disputed", "", ""]
+        assert page["evidence"] == [evidence.id]
+        assert "signed two histories" in client.get(page["page_path"]).text
+        assert "two histories" in client.get("/").text
+        disputed = twin(client, "/entries.json?status=disputed")
+        assert disputed["total"] == disputed["statuses"]["disputed"] == 2
+        shown = client.get(f"/entry/{page['entries'][0]['id']}").text
+        assert "See the evidence" in shown
+        file = tmp_path / "file.equivocation"
+        file.write_bytes(client.get(f"/evidence/{evidence.id}").content)
+        Evidence.parse(file.read_bytes()).verify()
+        assert verify(None, [str(file)]).ok
+        assert client.get(f"/evidence/{'0' * 64}").status_code == 404
+        assert client.get("/evidence/x").status_code == 404
+
+
 # --- paging and filters -------------------------------------------------------------------------
 
 
@@ -489,6 +541,45 @@ def test_only_a_grown_ledger_is_read_again(tmp_path: Path) -> None:
         assert after.json()["newest"][0]["title"] == "new"
 
 
+def test_a_page_does_not_wait_for_a_reading_that_takes_long(tmp_path: Path) -> None:
+    home = Home.init(tmp_path / "h1", tmp_path / "s1", name="ada", seed=bytes([1]) * 32)
+    go = Event()
+
+    def slow(database: Database, own: str) -> Snapshot:
+        assert go.wait(60)
+        return take(database, own)
+
+    snapshots = Snapshots(home, patience=0.05, read=slow)
+    with pytest.raises(UnavailableError):
+        snapshots.current()
+    go.set()
+    first = Snapshots(home, patience=60, read=slow)
+    before = first.current()
+    go.clear()
+    first.patience = 0.05
+    with home.writing() as log:
+        log.append([contribute(home, "new")])
+    assert first.current() is before
+    go.set()
+    first.patience = 60
+    assert first.current().frontier != before.frontier
+
+
+def test_many_requests_at_once_read_a_ledger_once(tmp_path: Path) -> None:
+    home = Home.init(tmp_path / "h1", tmp_path / "s1", name="ada", seed=bytes([1]) * 32)
+    readings = []
+
+    def counted(database: Database, own: str) -> Snapshot:
+        readings.append(own)
+        return take(database, own)
+
+    snapshots = Snapshots(home, read=counted)
+    with ThreadPoolExecutor(16) as pool:
+        seen = list(pool.map(lambda _: snapshots.current(), range(200)))
+    assert readings == [home.origin]
+    assert len({id(snapshot) for snapshot in seen}) == 1
+
+
 # --- peers --------------------------------------------------------------------------------------
 
 
@@ -496,14 +587,19 @@ def test_peers_are_told_only_if_their_keeper_wants_that(tmp_path: Path) -> None:
     home = Home.init(tmp_path / "h1", tmp_path / "s1", name="ada", seed=bytes([1]) * 32)
     add_peer(home, "https://ledger.example")
     add_peer(home, str(tmp_path / "stick"))
+    with PeerState.opened(home.path) as state:
+        state.tried("https://ledger.example", "2026-11-22T20:00:00Z", "/srv/secret: broken")
     with TestClient(create_app(home)) as client:
         assert twin(client, "/peers.json")["peers"] == []
         assert "ledger.example" not in client.get("/peers").text
     with TestClient(create_app(home, show_peers=True)) as client:
         listed = twin(client, "/peers.json")["peers"]
         assert [peer["peer"] for peer in listed] == ["https://ledger.example", FOLDER]
+        assert [peer["state"] for peer in listed] == ["failed", "not tried"]
+        assert [peer["contact"] for peer in listed] == ["2026-11-22T20:00:00Z", ""]
         text = client.get("/peers").text
         assert "https://ledger.example" in text
+        assert "/srv/secret" not in text
         assert str(tmp_path) not in text
 
 

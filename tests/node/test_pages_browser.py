@@ -19,11 +19,14 @@ from pathlib import Path
 
 import pytest
 
+from ledger.entry import entry_id
 from node.pagehtml import assets
+from node.peers import add_peer
+from node.peerstate import PeerState
 from node.serve import create_server
 from node.tree import log_folder
 from tests.node.browser import FLAGS, Browser, browser, find
-from tests.node.test_pages import HOSTILE, contribute
+from tests.node.test_pages import HOSTILE, contribute, make_dispute
 from tests.node.worlds import World
 
 CHROMIUM = find()
@@ -75,9 +78,13 @@ def served(attributed_home: World, tmp_path_factory: pytest.TempPathFactory) -> 
         log.append([contribute(home, f"suite {number}") for number in range(60)])
         hostile = log.log.size - 60 - len(HOSTILE)
         entry = next(log.log.bodies(hostile, hostile + 1))
-    from ledger.entry import entry_id
-
-    server, bound = create_server(home, port=0)
+    forked, _ = make_dispute(home)
+    for peer in ("https://ledger.example", "/media/usb/pnode", "http://192.168.1.7:7677"):
+        add_peer(home, peer)
+    with PeerState.opened(home.path) as state:
+        state.tried("https://ledger.example", "2026-11-22T20:00:00Z", "")
+        state.tried("http://192.168.1.7:7677", "2026-11-22T20:00:00Z", "unavailable")
+    server, bound = create_server(home, port=0, show_peers=True)
     thread = threading.Thread(target=server.run, args=([bound],))
     with bound:
         thread.start()
@@ -92,6 +99,7 @@ def served(attributed_home: World, tmp_path_factory: pytest.TempPathFactory) -> 
                     "composition": f"/entry/{world.compositions['logit.select']}",
                     "hostile": f"/entry/{entry_id(entry)}",
                     "log": f"/log/{log_folder(home.origin)}",
+                    "disputed": f"/log/{log_folder(forked.origin)}",
                     "peers": "/peers",
                 },
             )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, overload
 
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
@@ -216,7 +217,33 @@ def _is_by_owner(log: Log, body: bytes) -> bool:
         return False  # damaged; whoever uses the entry reports it
 
 
-def check_bodies(origin: str, start: int, bodies: Sequence[bytes], held: Log | None) -> None:
+@dataclass(frozen=True, slots=True)
+class CheckedBodies(Sequence[bytes]):
+    """Entries that `check_bodies` found to be valid, new and fit to follow what is held of a log.
+
+    Made there and nowhere else, so that whoever stores them need not verify them again: a log only
+    grows, hence what held while it had `start` entries holds as long as it has `start` entries.
+    """
+
+    origin: str
+    start: int
+    bodies: tuple[bytes, ...]
+    leaves: tuple[bytes, ...]
+
+    def __len__(self) -> int:
+        return len(self.bodies)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[bytes, ...]: ...
+    def __getitem__(self, index: int | slice) -> bytes | tuple[bytes, ...]:
+        return self.bodies[index]
+
+
+def check_bodies(
+    origin: str, start: int, bodies: Sequence[bytes], held: Log | None
+) -> CheckedBodies:
     """Require that `bodies` can be the entries of a log from index `start` on.
 
     Args:
@@ -230,6 +257,7 @@ def check_bodies(origin: str, start: int, bodies: Sequence[bytes], held: Log | N
         SignatureError: if its author did not sign it.
     """
     seen: dict[bytes, int] = {}
+    leaves: list[bytes] = []
     reader = EntryReader()
     for index, body in enumerate(bodies, start):
         where = f"entry {index} of {origin}"
@@ -238,10 +266,12 @@ def check_bodies(origin: str, start: int, bodies: Sequence[bytes], held: Log | N
         except EvidenceError as error:
             raise type(error)(f"{where}: {error.message}") from None
         leaf = leaf_hash(body)
+        leaves.append(leaf)
         first = held.index_of(leaf) if held else None
         first = seen.setdefault(leaf, index) if first is None else first
         if first != index:
             raise MalformedError(f"{where} ({entry_id(body)}) repeats entry {first}")
+    return CheckedBodies(origin, start, tuple(bodies), tuple(leaves))
 
 
 def store_rows(writer: sqlite_utils.Database, log: Log, bodies: Sequence[bytes]) -> bytes:
@@ -250,7 +280,7 @@ def store_rows(writer: sqlite_utils.Database, log: Log, bodies: Sequence[bytes])
     Call it inside a transaction.
     """
     size = log.size
-    leaves = [leaf_hash(body) for body in bodies]
+    leaves = bodies.leaves if isinstance(bodies, CheckedBodies) else [*map(leaf_hash, bodies)]
     rows = (
         {"log": log.row_id, "idx": size + i, "id": entry_id(body), "leaf_hash": leaf, "body": body}
         for i, (body, leaf) in enumerate(zip(bodies, leaves, strict=True))

@@ -3,6 +3,11 @@
 Nothing is stored before everything is known to fit: the checkpoint is signed by the key its origin
 names, the new entries extend exactly what is already held, together they hash to its root, and
 each is valid and new (`Entry.stored` relies on it).
+
+Verifying signatures is what costs time, and it is done once. A caller that verified the entries
+while it read them hands them over as `CheckedBodies`; they are hashed again here, under the writer
+lock, and must lead from what is held now to the signed root. Entries given as plain bytes are
+verified here.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from collections.abc import Sequence
 from ledger.checkpoint import log_key, open_checkpoint
 from ledger.database import Database
 from ledger.errors import ProofError, SignatureError
-from ledger.log import Log, add_log, check_bodies, find_log, store_rows
+from ledger.log import CheckedBodies, Log, add_log, check_bodies, find_log, store_rows
 from ledger.merkle import CompactRange, leaf_hash
 from ledger.note import NoteKey
 
@@ -24,7 +29,7 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
         database: the ledger, opened for writing.
         key: the log's key; its name must be the self-certifying origin.
         note: the checkpoint note as received.
-        bodies: every entry between what is held and the size of the checkpoint.
+        bodies: every entry between what is held and the size of the checkpoint, checked or not.
 
     Raises:
         SignatureError: if the log did not sign the checkpoint.
@@ -40,6 +45,10 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
         raise ProofError(
             f"{key.name}: {len(bodies)} entries do not lead from {size} to {checkpoint.size}"
         )
+    checked = isinstance(bodies, CheckedBodies) and (bodies.origin, bodies.start) == (
+        key.name,
+        size,
+    )
     edge = held.edge(size) if held else CompactRange()
     for body in bodies:
         edge.append(leaf_hash(body))
@@ -47,7 +56,8 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
         raise ProofError(
             f"{key.name}: its tree of {checkpoint.size} entries does not extend the {size} held"
         )
-    check_bodies(key.name, size, bodies, held)
+    if not checked:
+        bodies = check_bodies(key.name, size, bodies, held)
     with database.transaction() as writer:
         log = add_log(database, key)
         if bodies:

@@ -23,6 +23,8 @@ class SyncLimits:
         total_bytes: bytes read from the peer in all; exceeded by at most one resource.
         blocks: blocks of one artifact, held or new; each has at most 2 MiB.
         seconds: wall time for the peer, looked at before every read.
+        entries_per_day: new entries of one log on a day, from whichever peer (`node.quota`).
+        bytes_per_day: their bytes.
     """
 
     logs: int = 1_024
@@ -31,6 +33,8 @@ class SyncLimits:
     total_bytes: int = 16 << 30
     blocks: int = MAX_DAG_BLOCKS
     seconds: float = 3_600.0
+    entries_per_day: int = 2_000_000
+    bytes_per_day: int = 2 << 30
 
 
 class MeteredSource:

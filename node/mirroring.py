@@ -22,10 +22,11 @@ from ledger.errors import (
 )
 from ledger.log import Log, find_log
 from ledger.mirror import extend
-from node.budget import SyncLimits
 from node.home import Home
 from node.offers import OfferedLog
 from node.pull import Offer, is_new, open_offer, read_entries, read_offer
+from node.quota import Quota
+from node.resume import forget, resuming
 from node.source import Source
 
 NEW: Final = "new"
@@ -56,14 +57,14 @@ class LogReport:
     error: PnodeError | None = None
 
 
-def take_log(home: Home, source: Source, offered: OfferedLog, limits: SyncLimits) -> LogReport:
+def take_log(home: Home, source: Source, offered: OfferedLog, quota: Quota) -> LogReport:
     """Take over what is new of one log; what is wrong with it is in the report."""
     try:
         key = offered.key()
         offer = open_offer(key, offered.note) if offered.note else read_offer(source, key)
         if key.name == home.origin:
             return _check_own(home, source, offer)
-        return _extend_mirror(home, source, offer, limits)
+        return _extend_mirror(home, source, offer, quota)
     except (
         EvidenceError,
         EquivocationError,
@@ -99,20 +100,25 @@ def _check_own(home: Home, source: Source, offer: Offer) -> LogReport:
         return LogReport(home.origin, 0, log.size, OWN, offer.checkpoint.size)
 
 
-def _extend_mirror(home: Home, source: Source, offer: Offer, limits: SyncLimits) -> LogReport:
+def _extend_mirror(home: Home, source: Source, offer: Offer, quota: Quota) -> LogReport:
     origin, offered = offer.key.name, offer.checkpoint.size
     with home.reading() as database:
         held = find_log(database, origin)
         size = held.size if held else 0
         if not is_new(offer, held):
             return LogReport(origin, 0, size, UNCHANGED, offered)
-        bodies = read_entries(source, offer, held, limits)
+        with quota.admitting(origin, offered - size) as limits:
+            bodies = resuming(
+                home, source, origin, lambda each: read_entries(each, offer, held, limits)
+            )
     with home.locked() as database:
         held = find_log(database, origin)
         if (held.size if held else 0) != size:
             # Another sync of this home was faster; the next one compares again.
             return LogReport(origin, 0, held.size if held else 0, UNCHANGED, offered)
         extend(database, offer.key, offer.note, bodies)
+    forget(home, origin)
+    quota.used(origin, len(bodies), sum(map(len, bodies)))
     return LogReport(origin, len(bodies), offered, EXTENDED if size else NEW, offered)
 
 

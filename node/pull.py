@@ -28,7 +28,7 @@ from ledger.errors import (
     ProofError,
     SignatureError,
 )
-from ledger.log import Log, check_bodies
+from ledger.log import CheckedBodies, Log, check_bodies
 from ledger.merkle import (
     HASH_SIZE,
     NodeReader,
@@ -124,7 +124,9 @@ def _held_root(log: Log, size: int) -> bytes:
     return root
 
 
-def read_entries(source: Source, offer: Offer, held: Log | None, limits: SyncLimits) -> list[bytes]:
+def read_entries(
+    source: Source, offer: Offer, held: Log | None, limits: SyncLimits
+) -> CheckedBodies:
     """Return the entries between what is held and what is offered, completely verified.
 
     Raises:
@@ -145,10 +147,10 @@ def read_entries(source: Source, offer: Offer, held: Log | None, limits: SyncLim
     if held is not None and size:
         _check_extends(offered, size, _held_root(held, size), tiles)
     bodies = _read_bodies(source, size, offered, tiles, limits)
-    check_bodies(offered.origin, size, bodies, held)
-    if bodies and not size:
-        _check_genesis(offer.key, Entry.parse(bodies[0]))
-    return bodies
+    checked = check_bodies(offered.origin, size, bodies, held)
+    if checked and not size:
+        _check_genesis(offer.key, Entry.stored(checked[0]))
+    return checked
 
 
 def _read_tiles(source: Source, old_size: int, offered: Checkpoint) -> TileHashes:

@@ -33,6 +33,7 @@ from node.mirroring import OWN, REFUSED, UNCHANGED, LogReport, take_log
 from node.offers import read_offers
 from node.peerstate import PeerState
 from node.published import log_roots
+from node.quota import Quota
 from node.source import Source
 
 COMPLETE: Final = "complete"
@@ -128,7 +129,8 @@ def sync(
     metered = MeteredSource(source, limits, clock)
     with PeerState.opened(home.path) as state:
         try:
-            report = _sync(home, metered, state, limits, progress, repair=repair)
+            quota = Quota(state, limits, now)
+            report = _sync(home, metered, state, quota, limits, progress, repair=repair)
         except PnodeError as error:
             state.tried(source.address, now(), error.message)
             raise
@@ -140,6 +142,7 @@ def _sync(
     home: Home,
     source: Source,
     state: PeerState,
+    quota: Quota,
     limits: SyncLimits,
     progress: Progress,
     *,
@@ -150,7 +153,7 @@ def _sync(
     reports: list[LogReport] = []
     for log in sorted(offers.logs, key=lambda log: log.origin != home.origin):
         progress("logs", len(reports), len(offers.logs))
-        reports.append(take_log(home, source, log, limits))
+        reports.append(take_log(home, source, log, quota))
         # A peer that does not answer would fail in the same way for every other log.
         if isinstance(reports[-1].error, UnavailableError):
             break

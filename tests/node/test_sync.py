@@ -174,7 +174,7 @@ def test_any_growth_is_verified_from_the_tiles_alone(
         offer = read_offer(peer, BIG.key)
         assert is_new(offer, held) == (new > old)
         if new > old:
-            assert read_entries(peer, offer, held, SyncLimits()) == BIG.bodies[old:new]
+            assert list(read_entries(peer, offer, held, SyncLimits())) == BIG.bodies[old:new]
 
 
 BIG = SimulatedLog(11).grow(1025)

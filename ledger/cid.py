@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,20 +29,26 @@ _TO_TEXT = bytes.maketrans(bytes(range(32)), _BASE32)
 _FROM_TEXT = bytes.maketrans(_BASE32, bytes(range(32)))
 
 
-def _spreading_steps() -> tuple[tuple[int, int, int], ...]:
-    """Return (low mask, high mask, shift) of each step that spreads 64 groups of 5 bits to bytes.
+_TOGETHER = 16
 
-    Each step cuts every block of groups in two and moves the upper half, so six operations on
-    one large number do the work of 58 on small ones.
+
+def _spreading_steps(numbers: int) -> tuple[tuple[int, int, int], ...]:
+    """Return (low mask, high mask, shift) of each step that spreads groups of 5 bits to bytes.
+
+    Each step cuts every block of groups in two and moves the upper half, so six operations on one
+    large number do the work of 58 on small ones. A large number may hold several numbers of 64
+    groups, each in 64 bytes of its own.
     """
     steps = []
     for half in (32, 16, 8, 4, 2, 1):
-        low = sum(((1 << half * 5) - 1) << block * half * 16 for block in range(32 // half))
+        blocks = 32 // half * numbers
+        low = sum(((1 << half * 5) - 1) << block * half * 16 for block in range(blocks))
         steps.append((low, low << half * 5, half * 3))
     return tuple(steps)
 
 
-_STEPS = _spreading_steps()
+_STEPS = _spreading_steps(1)
+_STEPS_TOGETHER = _spreading_steps(_TOGETHER)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,6 +105,20 @@ class Cid:
         actual = Cid.of(block, self.codec)
         if actual != self:
             raise DigestError(f"block {self} has the bytes of {actual}")
+
+
+def cid_texts(digests: Sequence[bytes]) -> list[str]:
+    """Return the texts of many raw CIDs, given by their digests; quicker than one after another."""
+    texts: list[str] = []
+    before = bytes(64 - _BYTE_LENGTH) + bytes((1, RAW, 0x12, 0x20))
+    for start in range(0, len(digests), _TOGETHER):
+        part = digests[start : start + _TOGETHER]
+        number = int.from_bytes(b"".join([before + digest for digest in part]), "big") << 2
+        for low, high, shift in _STEPS_TOGETHER:
+            number = (number & low) | ((number & high) << shift)
+        text = number.to_bytes(64 * len(part), "big").translate(_TO_TEXT).decode("ascii")
+        texts += ["b" + text[at + 6 : at + 64] for at in range(0, len(text), 64)]
+    return texts
 
 
 def require_cid(text: str) -> None:

@@ -115,6 +115,11 @@ class Database:
             database._checked()
         return database
 
+    @property
+    def private_copy(self) -> Path | None:
+        """The file of a database opened `read_only`: it changes no more until it is closed."""
+        return None if self._temporary is None else Path(self._temporary.name) / self.path.name
+
     def close(self) -> None:
         """Close the connection.
 
@@ -134,7 +139,10 @@ class Database:
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a SELECT."""
         with storage_errors(self.path):
-            yield from self._connection.execute(sql, parameters)
+            # Not `yield from`: it would close the cursor of a reader that is dropped later than
+            # the database, which SQLite refuses.
+            for row in self._connection.execute(sql, parameters):  # noqa: UP028
+                yield row
 
     def writer(self) -> sqlite_utils.Database:
         """Return the same connection as sqlite-utils sees it, for writes inside `atomic()`."""

@@ -111,7 +111,8 @@ class _Layout:
         self._author = groups[paths.author]
         self._references = tuple((name, groups[path]) for name, path in paths.references)
         self._artifacts = tuple(groups[path] for path in paths.artifacts)
-        self._files = tuple((groups[name], groups[digest]) for name, digest in paths.files)
+        self._subjects = tuple((groups[name], groups[digest]) for name, digest in paths.subjects)
+        self._resources = tuple((groups[name], groups[digest]) for name, digest in paths.resources)
 
     def read(self, text: str) -> Outline | None:
         """Return the outline of a statement of this layout, None if it has another."""
@@ -132,7 +133,8 @@ class _Layout:
             found[self._author],
             tuple([(name, found[group]) for name, group in self._references]),
             tuple([found[group] for group in self._artifacts]),
-            tuple([(found[name], found[digest]) for name, digest in self._files]),
+            tuple([(found[name], found[digest]) for name, digest in self._subjects]),
+            tuple([(found[name], found[digest]) for name, digest in self._resources]),
         )
 
 

@@ -16,6 +16,7 @@ from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.database import Database
 from ledger.entry import Entry, EntryReader, entry_id
+from ledger.entrycheck import Row
 from ledger.errors import EvidenceError, MalformedError, NotFoundError, UsageError
 from ledger.merkle import (
     CompactRange,
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 MIN_PREFIX: Final = 12
 _CACHED_TILES = 512
+
+ROWS_SQL: Final = (
+    "SELECT idx, id, leaf_hash, body FROM entry WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx"
+)
+"""Reads the entries [start, end) of a log as they are filed."""
 
 
 class Log:
@@ -65,6 +71,11 @@ class Log:
         last = self.size if end is None else end
         for (body,) in self.database.query(sql, (self.row_id, start, last)):
             yield body
+
+    def rows(self, start: int = 0, end: int | None = None) -> Iterator[Row]:
+        """Yield the entries [start, end) as they are filed, for an audit."""
+        last = self.size if end is None else end
+        return map(Row._make, self.database.query(ROWS_SQL, (self.row_id, start, last)))
 
     def index_of(self, leaf: bytes) -> int | None:
         """Return the index of an entry given by its leaf hash, if it is here."""

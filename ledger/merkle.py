@@ -42,15 +42,21 @@ class CompactRange:
         self.size = size
         self._roots = list(roots)
 
-    def append(self, leaf: bytes) -> None:
-        """Add one leaf hash."""
-        carry = leaf
-        size = self.size
+    def append(self, root: bytes, level: int = 0) -> None:
+        """Add one leaf hash, or the root of a perfect subtree of 2^level leaves.
+
+        Raises:
+            ProofError: if a subtree of that size cannot begin here.
+        """
+        size, rest = divmod(self.size, 1 << level)
+        if rest:
+            raise ProofError(f"no subtree of {1 << level} leaves begins at leaf {self.size}")
+        carry = root
         while size & 1:
             carry = node_hash(self._roots.pop(), carry)
             size >>= 1
         self._roots.append(carry)
-        self.size += 1
+        self.size += 1 << level
 
     def root(self) -> bytes:
         """Return the root of the tree so far."""

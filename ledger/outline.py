@@ -31,15 +31,15 @@ class Outline(NamedTuple):
     """What is kept of a valid entry.
 
     `references` are (field, id) in the order they stand; an artifact is a text that may be the
-    CID of one; `files` are (name, digest) of the subjects and then of the resources of a
-    contribution.
+    CID of one; `subjects` and `resources` are (name, digest) of the files of a contribution.
     """
 
     kind: str
     author: str
     references: tuple[tuple[str, str], ...]
     artifacts: tuple[str, ...]
-    files: tuple[tuple[str, str], ...]
+    subjects: tuple[tuple[str, str], ...]
+    resources: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,15 @@ class OutlinePaths:
     author: Path
     references: tuple[tuple[str, Path], ...]
     artifacts: tuple[Path, ...]
-    files: tuple[tuple[Path, Path], ...]
+    subjects: tuple[tuple[Path, Path], ...]
+    resources: tuple[tuple[Path, Path], ...]
 
     @property
     def all(self) -> set[Path]:
         """Every path."""
         named = {self.author, *self.artifacts}
         named |= {path for _, path in self.references}
-        return named.union(*self.files)
+        return named.union(*self.subjects, *self.resources)
 
 
 def outline_paths(statement: Statement) -> OutlinePaths:
@@ -66,7 +67,8 @@ def outline_paths(statement: Statement) -> OutlinePaths:
         ("predicate", "author"),
         tuple(_references(statement.kind, fields)),
         tuple(("predicate", *path) for path, _ in artifact_fields(fields)),
-        tuple(_files(statement)),
+        tuple(_subjects(statement)),
+        tuple(_resources(statement)),
     )
 
 
@@ -92,7 +94,8 @@ def outline_of(statement: Statement) -> Outline:
         value(paths.author),
         tuple((name, value(path)) for name, path in paths.references),
         tuple(map(value, paths.artifacts)),
-        tuple((value(name), value(digest)) for name, digest in paths.files),
+        tuple((value(name), value(digest)) for name, digest in paths.subjects),
+        tuple((value(name), value(digest)) for name, digest in paths.resources),
     )
 
 
@@ -105,11 +108,15 @@ def _references(kind: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Pat
             yield name, ("predicate", name)
 
 
-def _files(statement: Statement) -> Iterator[tuple[Path, Path]]:
+def _subjects(statement: Statement) -> Iterator[tuple[Path, Path]]:
     if statement.kind == "contribution":
         for number in range(len(statement.subjects)):
-            subject: Path = ("subject", number)
-            yield (*subject, "name"), (*subject, "digest", "sha256")
+            at: Path = ("subject", number)
+            yield (*at, "name"), (*at, "digest", "sha256")
+
+
+def _resources(statement: Statement) -> Iterator[tuple[Path, Path]]:
+    if statement.kind == "contribution":
         for number in range(len(statement.predicate["manifest"]["resources"])):
-            resource: Path = ("predicate", "manifest", "resources", number)
-            yield (*resource, "name"), (*resource, "digest")
+            at: Path = ("predicate", "manifest", "resources", number)
+            yield (*at, "name"), (*at, "digest")

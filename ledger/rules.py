@@ -8,17 +8,19 @@ its subject: an entry id, a CID, or a place in a log.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ledger.checkpoint import Checkpoint, log_key, open_checkpoint
-from ledger.entry import Entry, PlacedEntry, entry_id
+from ledger.auditindex import AuditIndex
+from ledger.checkpoint import Checkpoint, log_key
+from ledger.entry import Entry
+from ledger.entrycheck import Accepted, Batch, Row, check_rows
 from ledger.errors import EquivocationError, EvidenceError, PnodeError, PolicyError
-from ledger.merkle import EMPTY_ROOT, CompactRange, leaf_hash
 from ledger.note import NoteKey
-from ledger.succession import REVOKED
-from ledger.tile import TILE_WIDTH, Tile, TileReader, perfect_root, tiles_of
+from ledger.succession import REVOKED, KeyHistory
+from ledger.tile import TileReader
+from ledger.treecheck import TreeChecker
 from ledger.view import LedgerView
 
 ERROR: Final = "error"
@@ -36,6 +38,8 @@ CHECKS: Final = {
     "log.equivocation": "the log still extends a checkpoint kept from earlier",
     "entry.form": "every entry is an envelope over a statement, in the one accepted form",
     "entry.signature": "every entry is signed by the author it names",
+    "entry.filed": "every entry is filed under its own id and leaf hash",
+    "entry.repeated": "no entry is in one log twice",
     "reference": "what an entry refers to is in the ledger",
     "withdrawal.author": "a withdrawal is signed by the author of what it withdraws",
     "key.author": "an author key is that of one log",
@@ -101,11 +105,14 @@ def exit_code(findings: Iterable[Finding]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LogEvidence:
-    """Everything held of one log, as read from storage; nothing of it is trusted."""
+    """Everything held of one log, as read from storage; nothing of it is trusted.
+
+    Checkpoints come in order of size.
+    """
 
     key: NoteKey
     bodies: Iterable[bytes]
-    checkpoints: Sequence[tuple[Checkpoint, bytes]]
+    checkpoints: Iterable[tuple[Checkpoint, bytes]]
     tiles: TileReader
 
     @property
@@ -114,42 +121,43 @@ class LogEvidence:
         return self.key.name
 
 
-def check_log(log: LogEvidence, accepted: list[PlacedEntry]) -> Iterator[Finding]:
+def check_log(log: LogEvidence, accepted: list[Accepted]) -> Iterator[Finding]:
     """Check one log completely; valid entries are added to `accepted`."""
+    rows = (Row(index, None, None, body) for index, body in enumerate(log.bodies))
+    return check_batches(log, check_rows(rows), lambda batch: accepted.extend(batch.accepted))
+
+
+def check_batches(
+    log: LogEvidence, batches: Iterable[Batch], keep: Callable[[Batch], None]
+) -> Iterator[Finding]:
+    """Check one log whose entries were checked already, in memory that does not grow with it.
+
+    Args:
+        log: what is held of it; its bodies are not read.
+        batches: what checking its entries gave, in order.
+        keep: is given every batch.
+    """
     try:
         log_key(log.origin, log.key.key)
     except PnodeError as error:
         yield Finding.of("log.key", log.origin, error)
-    roots = yield from _check_entries(log, accepted)
-    yield from _check_checkpoints(log, roots)
-
-
-def _check_entries(
-    log: LogEvidence, accepted: list[PlacedEntry]
-) -> Generator[Finding, None, dict[int, bytes]]:
-    wanted = {checkpoint.size for checkpoint, _ in log.checkpoints}
-    leaves: list[bytes] = []
-    tree = CompactRange()
-    roots: dict[int, bytes] = {0: EMPTY_ROOT}
-    for index, body in enumerate(log.bodies):
-        leaves.append(leaf_hash(body))
-        tree.append(leaves[-1])
-        if tree.size in wanted:
-            roots[tree.size] = tree.root()
-        try:
-            entry = Entry.parse(body)
-        except PnodeError as error:
-            check = "entry.signature" if error.code == "bad-signature" else "entry.form"
-            yield Finding.of(check, f"{entry_id(body)} (entry {index} of {log.origin})", error)
-            continue
-        accepted.append(PlacedEntry(log.origin, index, entry))
-        if index == 0:
-            yield from _check_genesis(log, entry)
-    yield from _check_tiles(log, leaves)
-    if max(wanted, default=0) < tree.size:
-        message = f"entries from {max(wanted, default=0)} to {tree.size - 1} are not signed yet"
+    tree = TreeChecker(log.key, log.checkpoints, log.tiles)
+    for batch in batches:
+        tree.add(batch.leaves)
+        keep(batch)
+        if batch.first is not None:
+            yield from _check_genesis(log, Entry.stored(batch.first))
+        for problem in batch.problems:
+            subject = f"{problem.id} (entry {problem.place} of {log.origin})"
+            yield Finding(problem.check, ERROR, subject, problem.message)
+    tree.finish()
+    for _, wrong in tree.tile_errors:
+        yield Finding.of("log.tiles", log.origin, wrong)
+    if tree.signed < tree.size:
+        message = f"entries from {tree.signed} to {tree.size - 1} are not signed yet"
         yield Finding("log.unsigned", WARNING, log.origin, message)
-    return roots
+    for size, check, wrong in tree.checkpoint_errors:
+        yield Finding.of(check, f"{log.origin} at size {size}", wrong)
 
 
 def _check_genesis(log: LogEvidence, entry: Entry) -> Iterator[Finding]:
@@ -160,74 +168,32 @@ def _check_genesis(log: LogEvidence, entry: Entry) -> Iterator[Finding]:
         yield Finding("log.genesis", ERROR, log.origin, "the genesis binds another origin or key")
 
 
-def _check_tiles(log: LogEvidence, leaves: Sequence[bytes]) -> Iterator[Finding]:
-    level_hashes: Sequence[bytes] = leaves
-    level = 0
-    for tile in tiles_of(len(leaves)):
-        if tile.level != level:
-            level = tile.level
-            starts = range(0, len(level_hashes) - TILE_WIDTH + 1, TILE_WIDTH)
-            level_hashes = [perfect_root(level_hashes[i : i + TILE_WIDTH]) for i in starts]
-        start = tile.index * TILE_WIDTH
-        expected = level_hashes[start : start + tile.width]
-        yield from _check_tile(log, tile, expected)
+def check_references(index: AuditIndex, keys: KeyHistory) -> Iterator[Finding]:
+    """Check that entries refer to what exists, and that withdrawals come from the contributor."""
+    found = [
+        Finding(
+            "reference", INCOMPLETE, id_, f"{field} names {target}, which is not in this ledger"
+        )
+        for id_, field, target in index.dangling()
+    ]
+    found += [
+        Finding(
+            "withdrawal.author",
+            WARNING,
+            id_,
+            f"withdraws {target} of another author; it has no effect",
+        )
+        for id_, author, target, other in index.foreign_withdrawals()
+        if keys.identity(author) != keys.identity(other)
+    ]
+    yield from sorted(found, key=lambda finding: finding.subject)
 
 
-def _check_tile(log: LogEvidence, tile: Tile, expected: Sequence[bytes]) -> Iterator[Finding]:
-    try:
-        stored = list(log.tiles(tile))
-    except PnodeError as error:
-        yield Finding.of("log.tiles", log.origin, error)
-        return
-    if stored != list(expected):
-        message = f"{tile.path} is not the tile of the entries"
-        yield Finding("log.tiles", ERROR, log.origin, message)
-
-
-def _check_checkpoints(log: LogEvidence, roots: dict[int, bytes]) -> Iterator[Finding]:
-    for claimed, note in log.checkpoints:
-        subject = f"{log.origin} at size {claimed.size}"
-        try:
-            checkpoint = open_checkpoint(note, log.key)
-        except PnodeError as error:
-            yield Finding.of("log.checkpoint", subject, error)
-            continue
-        if checkpoint.size not in roots:
-            message = "the ledger holds fewer entries than this checkpoint signs"
-            yield Finding("log.root", ERROR, subject, message)
-        elif roots[checkpoint.size] != checkpoint.root:
-            message = "the entries do not hash to the root of this checkpoint"
-            yield Finding("log.root", ERROR, subject, message)
-
-
-_REFERENCES = {
-    "withdrawal": ("target",),
-    "evaluation": ("composition",),
-    "attribution": ("composition",),
-    "verification": ("target",),
-    "contribution": ("supersedes", "derived_from"),
-    "composition": ("members", "suites"),
-}
-
-
-def check_references(ledger: LedgerView) -> Iterator[Finding]:
-    """Check that entries refer to what exists, and that withdrawals come from the author."""
-    for id_, placed in ledger.entries.items():
-        predicate = placed.entry.statement.predicate
-        for field in _REFERENCES.get(placed.entry.kind, ()):
-            value = predicate.get(field, [])
-            for target in value if isinstance(value, list) else [value]:
-                if target not in ledger.entries:
-                    message = f"{field} names {target}, which is not in this ledger"
-                    yield Finding("reference", INCOMPLETE, id_, message)
-        if placed.entry.kind == "withdrawal":
-            target = ledger.entries.get(predicate["target"])
-            if target is None:
-                continue
-            authors = (target.entry.author, placed.entry.author)
-            if len({ledger.identity(author) for author in authors}) > 1:
-                message = f"withdraws {predicate['target']} of another author; it has no effect"
-                yield Finding("withdrawal.author", WARNING, id_, message)
+def check_repeated(index: AuditIndex, origins: Mapping[int, str]) -> Iterator[Finding]:
+    """Check that no log holds an entry twice; `origins` names the logs of the index."""
+    for id_, log, first, again in index.repeated():
+        subject = f"{id_} (entry {again} of {origins[log]})"
+        yield Finding("entry.repeated", ERROR, subject, f"it is already entry {first}")
 
 
 def check_keys(ledger: LedgerView) -> Iterator[Finding]:

@@ -162,11 +162,37 @@ class Node:
 
         return verify(self.home, targets)
 
-    def audit(self, replay: int = 0, since: Path | None = None) -> Audited:
-        """Run every check on everything held, without changing a byte."""
-        from node.auditing import audit
+    def audit(
+        self,
+        replay: int = 0,
+        since: Path | None = None,
+        *,
+        jobs: int | None = None,
+        cache: Path | None = None,
+        incremental: bool = False,
+    ) -> Audited:
+        """Run every check on everything held, without changing a byte of the home.
 
-        return audit(self.home, replay=replay, since=since, progress=self._progress)
+        Args:
+            replay: how many compositions to rebuild and score again.
+            since: a checkpoint note kept from earlier.
+            jobs: how many processes verify entries; by default what suits their number.
+            cache: the folder where to remember what was verified, if anywhere.
+            incremental: trust that memory instead of verifying every signature again.
+        """
+        from node.auditing import audit
+        from node.auditmemory import AuditMemory
+
+        memory = None if cache is None else AuditMemory.of(self.home.path, cache)
+        return audit(
+            self.home,
+            replay=replay,
+            since=since,
+            jobs=jobs,
+            memory=memory,
+            incremental=incremental,
+            progress=self._progress,
+        )
 
     def add_base(self, source: str, name: str | None = None) -> KnownBase:
         """Register a base model from a directory or the hub."""

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
-from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.auditindex import AuditIndex, Work
+from ledger.checkpoint import open_checkpoint
 from ledger.database import Database, storage_errors
 from ledger.entry import Entry, PlacedEntry
-from ledger.errors import (
-    IncompleteError,
-    MalformedError,
-    NotFoundError,
-    PnodeError,
-)
+from ledger.errors import IncompleteError, NotFoundError, PnodeError
 from ledger.frontier import Frontier
 from ledger.log import Log, find_log, logs
 from ledger.note import MAX_NOTE_BYTES, Note
@@ -26,14 +23,16 @@ from ledger.rules import (
     INCOMPLETE,
     WARNING,
     Finding,
-    LogEvidence,
     check_keys,
-    check_log,
     check_references,
+    check_repeated,
     exit_code,
 )
+from ledger.succession import Predecessor
 from ledger.view import LedgerView, view
 from node.artifactcheck import ArtifactChecker
+from node.auditlogs import LogAudit, audit_log
+from node.auditmemory import AuditMemory
 from node.claims import check_claim, check_members, claimed_lock, frontier_of
 from node.composing import Progress, silent
 from node.home import Home
@@ -61,6 +60,9 @@ def audit(
     *,
     replay: int = 0,
     since: Path | None = None,
+    jobs: int | None = None,
+    memory: AuditMemory | None = None,
+    incremental: bool = False,
     progress: Progress = silent,
 ) -> Audited:
     """Run every check.
@@ -68,49 +70,117 @@ def audit(
     Args:
         replay: how many compositions to rebuild and score again, the newest of each log first.
         since: a checkpoint note kept from earlier; its log must still extend it.
+        jobs: how many processes verify entries; by default what suits their number.
+        memory: where to remember what was verified.
+        incremental: trust that memory, and verify no signature again that it vouches for.
     """
     home = replace(home, untouched=True)
+    remembered = memory.read() if memory is not None and incremental else {}
     findings: list[Finding] = []
-    accepted: list[PlacedEntry] = []
-    latest: list[Checkpoint] = []
-    with home.reading() as database:
+    audits: list[LogAudit] = []
+    with home.reading() as database, AuditIndex() as index:
         held = logs(database)
         for number, log in enumerate(held):
             progress("logs", number, len(held))
-            points = list(_parsed_checkpoints(log, findings))
-            findings += check_log(LogEvidence(log.key, log.bodies(), points, log.tile), accepted)
-            latest += [max(point for point, _ in points)] if points else []
+            known = remembered.get(log.origin)
+            audits.append(audit_log(log, index, progress, jobs=jobs, remembered=known))
+            findings += audits[-1].findings
+        index.complete()
+        findings += check_repeated(index, {log.row_id: log.origin for log in held})
+        if memory is not None and not any(finding.severity == ERROR for finding in findings):
+            memory.write(each.latest for each in audits if each.latest is not None)
         if since is not None:
             findings += _check_since(database, since)
-        frontier = Frontier.of(latest)
-        ledger = view(frontier, _below(frontier, accepted))
-        findings += check_references(ledger)
-        findings += check_keys(ledger)
-        findings += _check_records(home, database, ledger, accepted, progress)
-    if replay:
-        findings += _check_replays(home, ledger, replay, progress)
+        frontier = Frontier.of(each.latest for each in audits if each.latest is not None)
+        ledger = _Ledger(database, index, frontier)
+        findings += check_references(index, ledger.about_keys.keys)
+        findings += check_keys(ledger.about_keys)
+        findings += _check_records(home, ledger, progress)
+        if replay:
+            findings += _check_replays(home, ledger.view, replay, progress)
+        counts = index.counts()
     code = exit_code(findings)
-    return Audited(code == 0, _counts(len(held), ledger), findings, code)
+    counts = {"logs": len(held), "entries": sum(counts.values()), **counts}
+    return Audited(code == 0, counts, findings, code)
 
 
-def _parsed_checkpoints(log: Log, findings: list[Finding]) -> Iterator[tuple[Checkpoint, bytes]]:
-    """Yield the checkpoints of a log that can be read; the others become findings."""
-    for size, note in log.notes():
-        try:
-            checkpoint = Checkpoint.parse(Note.parse(note).text)
-            if (checkpoint.origin, checkpoint.size) != (log.origin, size):
-                raise MalformedError(
-                    f"filed here is the checkpoint of {checkpoint.origin} at size {checkpoint.size}"
-                )
-        except PnodeError as error:
-            findings.append(Finding.of("log.checkpoint", f"{log.origin} at size {size}", error))
-            continue
-        yield checkpoint, note
+_ABOUT_KEYS: Final = frozenset({"succession", "revocation", "evidence"})
 
 
-def _below(frontier: Frontier, accepted: list[PlacedEntry]) -> list[PlacedEntry]:
-    sizes = {point.origin: point.size for point in frontier.checkpoints}
-    return [item for item in accepted if item.index < sizes.get(item.origin, 0)]
+class _Recent:
+    """The last artifacts and file lists that were found to be right, by their digests."""
+
+    _LIMIT: Final = 100_000
+
+    def __init__(self) -> None:
+        self._digests: OrderedDict[bytes, None] = OrderedDict()
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._digests
+
+    def add(self, digest: bytes) -> None:
+        """Remember one more, and forget the oldest when there are too many."""
+        self._digests[digest] = None
+        if len(self._digests) > self._LIMIT:
+            self._digests.popitem(last=False)
+
+
+class _Ledger:
+    """The valid entries of the ledger, read again one by one, or all together where that is needed.
+
+    A view takes some kilobytes of memory per entry. It is made for claims that rest on others, and
+    where keys or forks change what entries count for.
+    """
+
+    def __init__(self, database: Database, index: AuditIndex, frontier: Frontier) -> None:
+        self.database = database
+        self.index = index
+        self.frontier = frontier
+        self._views: dict[str, LedgerView] = {}
+
+    @property
+    def view(self) -> LedgerView:
+        """The view at the frontier of the audit."""
+        return self.at(self.frontier)
+
+    @property
+    def about_keys(self) -> LedgerView:
+        """A view that says the same about keys as the whole one."""
+        geneses = list(self._geneses())
+        continued = any(Predecessor.of(item.entry.statement.predicate) for item in geneses)
+        if continued or _ABOUT_KEYS & self.index.counts().keys():
+            return self.view
+        return view(self.frontier, geneses)
+
+    def at(self, frontier: Frontier) -> LedgerView:
+        """Return the view at a frontier that is held."""
+        found = self._views.get(frontier.digest)
+        if found is None:
+            if len(self._views) > 1:
+                self._views.popitem()  # the first stays: it is that of the audit
+            found = self._views[frontier.digest] = view(frontier, self._placed(frontier))
+        return found
+
+    def entry(self, work: Work) -> Entry:
+        """Read an entry again."""
+        sql = "SELECT body FROM entry WHERE log = ? AND idx = ?"
+        (row,) = self.database.query(sql, (work.log, work.place))
+        return Entry.stored(row[0])
+
+    def _placed(self, frontier: Frontier) -> Iterator[PlacedEntry]:
+        for point in frontier.checkpoints:
+            log = Log(self.database, point.origin)
+            rejected = set(self.index.rejected(log.row_id))
+            for row in log.rows(0, point.size):
+                if row.place not in rejected:
+                    yield PlacedEntry(point.origin, row.place, Entry.stored(row.body))
+
+    def _geneses(self) -> Iterator[PlacedEntry]:
+        for point in self.frontier.checkpoints:
+            first = Frontier((replace(point, size=min(point.size, 1)),)) if point.size else None
+            if first is not None:
+                placed = list(self._placed(first))
+                yield from (item for item in placed if item.entry.kind == "genesis")
 
 
 def _check_since(database: Database, path: Path) -> Iterator[Finding]:
@@ -133,40 +203,43 @@ def _check_since(database: Database, path: Path) -> Iterator[Finding]:
         yield Finding("log.equivocation", EQUIVOCATION, origin, message)
 
 
-def _check_records(
-    home: Home,
-    database: Database,
-    ledger: LedgerView,
-    accepted: list[PlacedEntry],
-    progress: Progress,
-) -> Iterator[Finding]:
+def _check_records(home: Home, ledger: _Ledger, progress: Progress) -> Iterator[Finding]:
     artifacts = ArtifactChecker(home.store)
-    for number, placed in enumerate(ledger.entries.values()):
-        progress("records", number, len(ledger.entries))
-        entry = placed.entry
-        blocks = list(artifacts.check_blocks(entry))
-        yield from blocks
-        if any(finding.severity != WARNING for finding in blocks):
+    clean = _Recent()
+    for number, work in enumerate(ledger.index.works()):
+        progress("records", number, 0)
+        if work.kind not in _CLAIMS and work.digest in clean:
             continue
-        if entry.kind == "contribution":
-            yield from artifacts.check_files(entry)
-        if entry.kind in _CLAIMS:
-            check = partial(check_claim, entry, ledger, home.store)
-            yield from _wrapped(_CLAIMS[entry.kind], entry, check)
-        if entry.kind == "composition":
-            check = partial(_check_in_force, home, database, entry, accepted)
-            yield from _wrapped("composition.members", entry, check)
+        entry = ledger.entry(work)
+        found = list(_check_artifacts(artifacts, entry))
+        yield from found
+        if not found:
+            clean.add(work.digest)
+        if entry.kind in _CLAIMS and all(finding.severity == WARNING for finding in found):
+            yield from _check_claim(home, ledger, entry)
 
 
-def _check_in_force(
-    home: Home, database: Database, composition: Entry, accepted: list[PlacedEntry]
-) -> None:
+def _check_artifacts(artifacts: ArtifactChecker, entry: Entry) -> Iterator[Finding]:
+    blocks = list(artifacts.check_blocks(entry))
+    yield from blocks
+    if entry.kind == "contribution" and all(each.severity == WARNING for each in blocks):
+        yield from artifacts.check_files(entry)
+
+
+def _check_claim(home: Home, ledger: _Ledger, entry: Entry) -> Iterator[Finding]:
+    check = partial(check_claim, entry, ledger.view, home.store)
+    yield from _wrapped(_CLAIMS[entry.kind], entry, check)
+    if entry.kind == "composition":
+        in_force = partial(_check_in_force, home, ledger, entry)
+        yield from _wrapped("composition.members", entry, in_force)
+
+
+def _check_in_force(home: Home, ledger: _Ledger, composition: Entry) -> None:
     try:
         lock = claimed_lock(composition, home.store)
     except PnodeError:
         return  # reported as composition.lock
-    frontier = frontier_of(lock, database)
-    check_members(lock, view(frontier, _below(frontier, accepted)))
+    check_members(lock, ledger.at(frontier_of(lock, ledger.database)))
 
 
 def _wrapped(check: str, entry: Entry, run: Callable[[], object]) -> Iterator[Finding]:
@@ -195,8 +268,3 @@ def _check_replays(
             severity = ERROR if result.verdict == "mismatch" else INCOMPLETE
             for message in result.mismatches or ["nothing could be compared"]:
                 yield Finding("replay", severity, id_, message)
-
-
-def _counts(held: int, ledger: LedgerView) -> dict[str, int]:
-    kinds = Counter(placed.entry.kind for placed in ledger.entries.values())
-    return {"logs": held, "entries": len(ledger.entries), **dict(sorted(kinds.items()))}

@@ -76,6 +76,7 @@ def _verify(session: Session, targets: list[str]) -> Verified:
     "pnode audit",
     "pnode --home ./copied-folder audit --json",
     "pnode audit --since kept-checkpoint.txt --replay 3",
+    "pnode audit --incremental",
 )
 @click.option(
     "--replay",
@@ -87,13 +88,31 @@ def _verify(session: Session, targets: list[str]) -> Verified:
 @click.option(
     "--since", metavar="FILE", type=PATH, help="A checkpoint kept earlier that must still hold."
 )
-def audit_command(session: Session, replay: int, since: Path | None) -> None:
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1, max=64),
+    metavar="N",
+    help="Verify entries in N processes; by default one per core, at most 4, for large logs.",
+)
+@click.option(
+    "--incremental",
+    is_flag=True,
+    help="Trust what the last audit on this machine verified, and verify only what is new.",
+)
+def audit_command(
+    session: Session, replay: int, since: Path | None, jobs: int | None, incremental: bool
+) -> None:
     """Check every log and record held here.
 
     Signatures, proofs, roots, blocks, outcomes and values are derived again from the bytes held.
-    The home is opened read-only: not one byte of it changes.
+    The home is opened read-only: not one byte of it changes. What was verified is remembered in
+    the cache folder, for --incremental only.
     """
-    audited = session.node().audit(replay=replay, since=since)
+    from node.auditmemory import cache_folder
+
+    audited = session.node().audit(
+        replay=replay, since=since, jobs=jobs, cache=cache_folder(), incremental=incremental
+    )
     counts = ", ".join(f"{name} {number}" for name, number in audited.counts.items())
     rows: list[Row] = [
         [

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from ledger import errors
+from ledger.auditindex import AuditIndex
 from ledger.checkpoint import Checkpoint, log_key, sign_checkpoint
 from ledger.dsse import Envelope
-from ledger.entry import Entry, PlacedEntry
+from ledger.entry import Entry
+from ledger.entrycheck import Accepted, Row, check_rows
 from ledger.errors import (
     EquivocationError,
     IncompleteError,
@@ -19,10 +21,10 @@ from ledger.errors import (
     StorageError,
     UnavailableError,
 )
-from ledger.frontier import Frontier
 from ledger.keys import NodeKeys
 from ledger.merkle import EMPTY_ROOT, leaf_hash
 from ledger.note import Note, NoteKey
+from ledger.outline import outline_of
 from ledger.rules import (
     CHECKS,
     ERROR,
@@ -34,8 +36,8 @@ from ledger.rules import (
     check_references,
     exit_code,
 )
+from ledger.succession import key_history
 from ledger.tile import Tile, perfect_root
-from ledger.view import view
 from tests.ledger.makers import (
     ALICE,
     BOB,
@@ -88,12 +90,13 @@ def findings(
 def test_a_sound_log_has_no_findings() -> None:
     assert findings() == {}
     assert findings(notes=[signed(ALICE, BODIES[:n]) for n in (1, 255, 256, 257, 300)]) == {}
-    accepted: list[PlacedEntry] = []
+    accepted: list[Accepted] = []
     key = log_key(origin_of(ALICE), ALICE.log.public)
     notes = [parsed(signed(ALICE, BODIES))]
     list(check_log(LogEvidence(key, BODIES, notes, tiles(BODIES)), accepted))
-    assert [item.entry for item in accepted] == ENTRIES
-    assert [item.index for item in accepted] == list(range(300))
+    assert [item.id for item in accepted] == [entry.id for entry in ENTRIES]
+    assert [item.outline for item in accepted] == [outline_of(entry.statement) for entry in ENTRIES]
+    assert [item.place for item in accepted] == list(range(300))
 
 
 def test_an_empty_log_has_no_findings() -> None:
@@ -180,8 +183,12 @@ def test_an_origin_that_does_not_contain_its_key_is_found() -> None:
 
 
 def references(*entries: Entry) -> dict[str, str]:
-    placed = [PlacedEntry(origin_of(ALICE), index, entry) for index, entry in enumerate(entries)]
-    return {f.check: f.severity for f in check_references(view(Frontier(()), placed))}
+    rows = [Row(index, None, None, entry.body) for index, entry in enumerate(entries)]
+    with AuditIndex() as index:
+        for batch in check_rows(rows):
+            index.add(1, len(rows), batch)
+        index.complete()
+        return {f.check: f.severity for f in check_references(index, key_history([]))}
 
 
 def test_references_to_what_is_held_are_sound() -> None:

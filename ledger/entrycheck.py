@@ -1,0 +1,88 @@
+"""Checking entries in batches, each by itself: what can be done side by side in processes.
+
+A batch holds what the checks of the whole log and of the whole ledger need of some consecutive
+entries: leaf hashes, outlines, and what is wrong. It is small, and everything in it travels
+between processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final, NamedTuple
+
+from ledger.cid import cid_texts
+from ledger.entry import EntryReader
+from ledger.errors import PnodeError
+from ledger.merkle import leaf_hash
+from ledger.outline import Outline
+
+BATCH: Final = 1_024
+
+
+class Row(NamedTuple):
+    """An entry as stored: its place, what it is filed under (if that is known), and its bytes."""
+
+    place: int
+    id: str | None
+    leaf_hash: bytes | None
+    body: bytes
+
+
+class Accepted(NamedTuple):
+    """A valid entry: its place in the log, its id and its outline."""
+
+    place: int
+    id: str
+    outline: Outline
+
+
+class Problem(NamedTuple):
+    """What is wrong with one entry."""
+
+    place: int
+    id: str
+    check: str
+    message: str
+
+
+class Batch(NamedTuple):
+    """What checking some consecutive entries of a log gave; `first` is entry 0, if it is valid."""
+
+    leaves: list[bytes]
+    accepted: list[Accepted]
+    problems: list[Problem]
+    first: bytes | None
+
+
+def check_rows(
+    rows: Iterable[Row], reader: EntryReader | None = None, *, verify: bool = True
+) -> Iterator[Batch]:
+    """Check the entries of one log and yield the batches.
+
+    Args:
+        rows: entries in the order of their index.
+        reader: one that has read other entries of the log, and so knows their layouts.
+        verify: whether signatures are checked; without, only for entries that were verified.
+    """
+    reader = reader or EntryReader()
+    read = reader.read if verify else reader.read_verified
+    iterator = iter(rows)
+    while part := list(islice(iterator, BATCH)):
+        ids = cid_texts([hashlib.sha256(row.body).digest() for row in part])
+        batch = Batch([], [], [], None)
+        for row, id_ in zip(part, ids, strict=True):
+            leaf = leaf_hash(row.body)
+            batch.leaves.append(leaf)
+            if row.id is not None and (row.id, row.leaf_hash) != (id_, leaf):
+                message = "it is filed under another id or leaf hash than its own"
+                batch.problems.append(Problem(row.place, id_, "entry.filed", message))
+            try:
+                batch.accepted.append(Accepted(row.place, id_, read(row.body)))
+            except PnodeError as error:
+                check = "entry.signature" if error.code == "bad-signature" else "entry.form"
+                batch.problems.append(Problem(row.place, id_, check, error.message))
+        if batch.accepted and batch.accepted[0].place == 0:
+            batch = batch._replace(first=part[0].body)
+        yield batch

@@ -1,8 +1,9 @@
 """Growing the verified copy of somebody else's log.
 
 Nothing is stored before everything is known to fit: the checkpoint is signed by the key its origin
-names, the new entries extend exactly what is already held, together they hash to its root, and
-each is valid and new (`Entry.stored` relies on it).
+names, the new entries extend exactly what is already held, together they hash to its root and to
+every tree of the log that was seen before its entries came, and each is valid and new
+(`Entry.stored` relies on it).
 
 Verifying signatures is what costs time, and it is done once. A caller that verified the entries
 while it read them hands them over as `CheckedBodies`; they are hashed again here, under the writer
@@ -16,10 +17,11 @@ from collections.abc import Sequence
 
 from ledger.checkpoint import log_key, open_checkpoint
 from ledger.database import Database
-from ledger.errors import ProofError, SignatureError
+from ledger.errors import EquivocationError, EvidenceError, ProofError, SignatureError
 from ledger.log import CheckedBodies, Log, add_log, check_bodies, find_log, store_rows
 from ledger.merkle import CompactRange, leaf_hash
 from ledger.note import NoteKey
+from ledger.observations import sightings
 
 
 def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes]) -> Log:
@@ -33,6 +35,7 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
 
     Raises:
         SignatureError: if the log did not sign the checkpoint.
+        EquivocationError: if it signed another tree of one of these sizes, which was seen before.
         ProofError: if held and new entries do not hash to its root.
         MalformedError, SignatureError: if one is not a valid entry or repeats another.
     """
@@ -50,8 +53,14 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
         size,
     )
     edge = held.edge(size) if held else CompactRange()
+    seen = _sighted_roots(held)
     for body in bodies:
         edge.append(leaf_hash(body))
+        for root in seen.get(edge.size, ()):
+            if edge.root() != root:
+                raise EquivocationError(
+                    f"log {key.name} signed two different trees of {edge.size} entries"
+                )
     if edge.root() != checkpoint.root:
         raise ProofError(
             f"{key.name}: its tree of {checkpoint.size} entries does not extend the {size} held"
@@ -67,3 +76,18 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
             ignore=True,
         )
     return log
+
+
+def _sighted_roots(held: Log | None) -> dict[int, list[bytes]]:
+    """Return the roots of the trees that were seen signed before the entries came, by size."""
+    roots: dict[int, list[bytes]] = {}
+    if held is None:
+        return roots
+    for seen, note in sightings(held):
+        # A bit that flipped on this disk must not accuse the log.
+        if open_checkpoint(note, held.key) != seen:
+            raise EvidenceError(
+                f"the ledger here is damaged: {held.origin} did not sign a sighting"
+            )
+        roots.setdefault(seen.size, []).append(seen.root)
+    return roots

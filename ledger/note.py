@@ -133,7 +133,7 @@ class Note:
         lines = tail[:-1].split("\n")
         if len(lines) > MAX_SIGNATURES:
             raise MalformedError(f"note: more than {MAX_SIGNATURES} signatures")
-        return cls(text + "\n", tuple(_parse_line(line) for line in lines))
+        return cls(text + "\n", tuple(parse_signature(line) for line in lines))
 
     def open(self, verifiers: Sequence[LineVerifier]) -> tuple[NoteSignature, ...]:
         """Verify the note and return one line per known key that signed it.
@@ -176,7 +176,8 @@ def sign_note(text: str, name: str, key: PrivateKey) -> NoteSignature:
     return NoteSignature(name, note_key.key_id, key.sign(text.encode("utf-8")))
 
 
-def _parse_line(line: str) -> NoteSignature:
+def parse_signature(line: str) -> NoteSignature:
+    """Parse one signature line, without its newline; nothing is verified."""
     dash, _, rest = line.partition(" ")
     name, _, encoded = rest.partition(" ")
     if dash != _DASH:

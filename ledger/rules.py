@@ -64,6 +64,7 @@ VERIFY_CHECKS: Final = {
     "proof": "a proof file is well-formed and about an entry that is known",
     "checkpoint": "a checkpoint file is signed by its log and fits what is held of it",
     "evidence": "an evidence file proves that the log it names has signed two histories",
+    "witnessed": "the checkpoint carries the cosignatures that the policy asks for",
 }
 """Every check of `verify` by name: the same rules, for one entry or one file."""
 

@@ -156,11 +156,16 @@ class Node:
 
         return prove_entry(self.home, id_)
 
-    def verify(self, targets: Sequence[str]) -> Verified:
-        """Verify entries by id, or envelope, proof and checkpoint files."""
+    def verify(
+        self, targets: Sequence[str], *, witnessed: bool = False, policy: Path | None = None
+    ) -> Verified:
+        """Verify entries by id, or envelope, proof and checkpoint files.
+
+        With `witnessed` they must satisfy the home's policy, or the one in the file `policy`.
+        """
         from node.verifying import verify
 
-        return verify(self.home, targets)
+        return verify(self.home, targets, witnessed=witnessed, policy=policy)
 
     def audit(
         self,

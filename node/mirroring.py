@@ -8,6 +8,7 @@ what this home does not, the home was restored or copied, and signing on would f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,7 @@ from node.pull import Offer, is_new, open_offer, read_entries, read_offer
 from node.quota import Quota
 from node.resume import forget, resuming
 from node.source import Source
+from node.witnessing import cosign_mirror, keep_lines, take_over
 
 NEW: Final = "new"
 EXTENDED: Final = "extended"
@@ -97,7 +99,9 @@ def _check_own(home: Home, source: Source, offer: Offer) -> LogReport:
                 f"here are only {log.size}: this home was restored or copied",
                 hint=hint,
             )
-        return LogReport(home.origin, 0, log.size, OWN, offer.checkpoint.size)
+        size = log.size
+    take_over(home, offer)
+    return LogReport(home.origin, 0, size, OWN, offer.checkpoint.size)
 
 
 def _extend_mirror(home: Home, source: Source, offer: Offer, quota: Quota) -> LogReport:
@@ -105,18 +109,24 @@ def _extend_mirror(home: Home, source: Source, offer: Offer, quota: Quota) -> Lo
     with home.reading() as database:
         held = find_log(database, origin)
         size = held.size if held else 0
-        if not is_new(offer, held):
-            return LogReport(origin, 0, size, UNCHANGED, offered)
-        with quota.admitting(origin, offered - size) as limits:
-            bodies = resuming(
-                home, source, origin, lambda each: read_entries(each, offer, held, limits)
-            )
+        new = is_new(offer, held)
+        bodies: Sequence[bytes] = []
+        if new:
+            with quota.admitting(origin, offered - size) as limits:
+                bodies = resuming(
+                    home, source, origin, lambda each: read_entries(each, offer, held, limits)
+                )
+    if not new:
+        take_over(home, offer)
+        return LogReport(origin, 0, size, UNCHANGED, offered)
     with home.locked() as database:
         held = find_log(database, origin)
         if (held.size if held else 0) != size:
             # Another sync of this home was faster; the next one compares again.
             return LogReport(origin, 0, held.size if held else 0, UNCHANGED, offered)
-        extend(database, offer.key, offer.note, bodies)
+        log = extend(database, offer.key, offer.note, bodies)
+        cosign_mirror(home, database, log)
+        keep_lines(home, database, log, offer)
     forget(home, origin)
     quota.used(origin, len(bodies), sum(map(len, bodies)))
     return LogReport(origin, len(bodies), offered, EXTENDED if size else NEW, offered)

@@ -17,10 +17,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import islice
 from typing import Any, Final
 
+from ledger.checkpoint import Checkpoint
 from ledger.cosignature import cosigned_at
 from ledger.database import Database
 from ledger.dsse import Envelope
@@ -28,12 +27,15 @@ from ledger.entry import Entry
 from ledger.errors import NotFoundError
 from ledger.log import Log, places
 from ledger.merkle import leaf_hash
-from ledger.note import MAX_SIGNATURES, Note, NoteKey
+from ledger.note import MAX_SIGNATURES
+from ledger.observations import cosignatures
 from ledger.statement import artifact_cids
 from ledger.tlogproof import TlogProof
+from node.clock import at
 from node.home import Home
 from node.pageindex import PAGE_SIZE, Filter, ListedEntry, ListedLog, PageIndex, Paging
 from node.snapshots import Snapshot
+from node.states import SIGNED, WITNESSED
 from node.tree import log_folder
 from node.verifying import self_contained
 
@@ -44,9 +46,6 @@ LOG_SCHEMA: Final = "pnode.page.log/1"
 
 _NEWEST = 8
 _MOST_COPIES = 20
-_LAST_SECOND = 253_402_300_799
-SIGNED: Final = "signed"
-WITNESSED: Final = "witnessed"
 
 
 def overview(home: Home, snapshot: Snapshot, page: int = 1) -> dict[str, Any]:
@@ -216,18 +215,11 @@ def _paging(paging: Paging) -> dict[str, int]:
 
 def _cosignatures(log: Log, kept: ListedLog) -> list[dict[str, Any]]:
     """Return who cosigned the tree that a page shows, and when, as verified on arrival."""
-    sql = "SELECT key, line FROM cosignature WHERE log = ? AND size = ? AND root = ? ORDER BY key"
-    rows = log.database.query(sql, (log.row_id, kept.size, kept.root))
+    tree = Checkpoint(log.origin, kept.size, kept.root)
+    lines = sorted(cosignatures(log, tree).values(), key=lambda line: line.name)
     return [
-        {"cosigner": NoteKey.parse(key).name, "time": _time(line)}
-        for key, line in islice(rows, MAX_SIGNATURES)
+        {"cosigner": line.name, "time": at(cosigned_at(line))} for line in lines[:MAX_SIGNATURES]
     ]
-
-
-def _time(line: str) -> str:
-    (signature,) = Note.parse(f"\n\n{line.rstrip()}\n".encode()).signatures
-    seconds = min(cosigned_at(signature), _LAST_SECOND)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _copies(database: Database, listed: ListedEntry) -> list[dict[str, Any]]:

@@ -25,7 +25,9 @@ from node.artifacts import StoredArtifact, StoredFile, store_directory
 from node.clock import Clock, utc_now
 from node.home import Home
 from node.inspection import Offer, inspect
+from node.policyfile import home_policy
 from node.reading import load_view
+from node.states import entry_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,12 @@ def _find_same(ledger: LedgerView, predicate: Mapping[str, Any]) -> Entry | None
     return None
 
 
+def _state(home: Home, log: Log | None, index: int | None) -> str:
+    if log is None or index is None:
+        return "dry-run"
+    return entry_state(log, index, home_policy(home)).state
+
+
 def _published(
     home: Home,
     offer: Offer,
@@ -232,12 +240,12 @@ def _published(
     *,
     already: bool,
 ) -> Published:
-    origin, index, latest = home.origin, None, None
+    origin, index, latest, place = home.origin, None, None, None
     if log and entry:
         # Before its author's key was rotated it was published in the log that was closed then.
         origin, index, _ = places(log.log.database, entry.id)[0]
-        latest = Log(log.log.database, origin).checkpoint()
-    signed = latest is not None and index is not None and index < latest[0].size
+        place = Log(log.log.database, origin)
+        latest = place.checkpoint()
     return Published(
         id=entry.id if entry else None,
         cid=str(artifact.cid),
@@ -246,7 +254,7 @@ def _published(
         index=index,
         checkpoint={"size": latest[0].size, "root": latest[0].root.hex()} if latest else None,
         files=list(artifact.files),
-        state="dry-run" if entry is None else "signed" if signed else "appended",
+        state=_state(home, place, index),
         already=already,
         summary=offer.summary,
     )

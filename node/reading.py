@@ -14,8 +14,11 @@ from ledger.entry import Entry, PlacedEntry
 from ledger.errors import EvidenceError, IncompleteError, NotFoundError, StorageError
 from ledger.frontier import Frontier
 from ledger.log import Log, logs, places, resolve_id
+from ledger.observations import cosigned_note
 from ledger.view import LedgerView, view
 from node.home import Home
+from node.policyfile import home_policy
+from node.states import WitnessedBy, best_proof, entry_state
 from node.verifying import self_contained
 
 
@@ -51,6 +54,9 @@ class Shown:
     index: int
     size: int
     root: str
+    state: str
+    witnessed_since: str
+    witnesses: list[WitnessedBy]
     proof: list[str]
     uses: list[str]
     credit: list[dict[str, Any]]
@@ -154,6 +160,7 @@ def show_entry(home: Home, prefix: str) -> Shown:
         covered = latest is not None and placed.index < latest[0].size
         size = latest[0].size if latest and covered else 0
         proof = log.prove_inclusion(placed.index, size) if covered else []
+        come = entry_state(log, placed.index, home_policy(home))
         entry = placed.entry
         offered = ledger.contributions.get(id_)
         return Shown(
@@ -168,6 +175,9 @@ def show_entry(home: Home, prefix: str) -> Shown:
             index=placed.index,
             size=size,
             root=latest[0].root.hex() if latest and covered else "",
+            state=come.state,
+            witnessed_since=come.since,
+            witnesses=come.witnesses,
             proof=[value.hex() for value in proof],
             uses=ledger.users_of(id_),
             credit=list(_credit(ledger, id_)),
@@ -212,15 +222,19 @@ def read_checkpoint(home: Home, *, origin: str | None) -> bytes:
         latest = log.checkpoint()
         if latest is None:
             raise NotFoundError(f"{log.origin} has no checkpoint yet")
-        return latest[1]
+        return cosigned_note(log, *latest)
 
 
 def prove_entry(home: Home, prefix: str) -> bytes:
-    """Return the tlog-proof file of an entry; it carries the entry and the key of its log."""
+    """Return the tlog-proof file of an entry; it carries the entry and the key of its log.
+
+    Under the largest witnessed checkpoint if the home's policy calls one so, else the largest.
+    """
     with home.reading() as database:
         origin, index, body = places(database, resolve_id(database, prefix))[0]
         log = Log(database, origin)
-        return bytes(self_contained(log.prove(index), body, log.key))
+        proof = best_proof(log, index, home_policy(home))
+        return bytes(self_contained(proof, body, log.key))
 
 
 def _origin(database: Database, text: str) -> str:

@@ -1,25 +1,36 @@
 """Serving a home over HTTP: the static tree, the trustless gateway and the pages for people.
 
-Everything is a GET of public, verifiable bytes. The home is opened read-only for each request, so
-another process may write to it meanwhile. Errors say nothing about this machine. Cosigning by POST
-is not part of this server; such a request is answered with 405.
+All but one request is a GET of public, verifiable bytes. The home is opened read-only for each, so
+another process may write to it meanwhile. `POST /add-checkpoint` asks this node to cosign a log
+that it knows (`node.witnessing`); every other method is answered with 405. Errors say nothing about
+this machine.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ledger.errors import NotFoundError, PnodeError, UnavailableError, UsageError
+from ledger.errors import (
+    HomeBusyError,
+    MalformedError,
+    NotFoundError,
+    PnodeError,
+    UnavailableError,
+    UsageError,
+)
+from ledger.witness import MAX_REQUEST_BYTES, SIZE_TYPE, NotCosignedError
 from node.cursor import cursor_of
 from node.gateway import IMMUTABLE, NotAcceptableError, answer
 from node.home import Home
 from node.pagehtml import POLICY
 from node.published import Published
 from node.site import Pages, error_page
-from node.tree import frontier, resolve
+from node.tree import TEXT, frontier, resolve
+from node.witnessing import add_checkpoint
 
 if TYPE_CHECKING:
     import uvicorn
@@ -32,6 +43,8 @@ DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 7677
 
 _BRIEF = "public, max-age=5"
+_NOT_STORED = {"Cache-Control": "no-store"}
+_BODY_SECONDS = 20.0
 _SAFETY = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", POLICY.encode("ascii")),
@@ -76,6 +89,22 @@ class Site:
                 return PlainTextResponse("not cached here\n", status_code=412)
             raise
 
+    async def add_checkpoint(self, request: Request) -> Response:
+        """Answer `POST /add-checkpoint` with a cosignature, or say why not."""
+        from starlette.concurrency import run_in_threadpool
+        from starlette.responses import PlainTextResponse, Response
+
+        body = await _body(request, MAX_REQUEST_BYTES)
+        try:
+            answer = await run_in_threadpool(add_checkpoint, self._home, body)
+        except NotCosignedError as refusal:
+            if refusal.size is not None:
+                size = f"{refusal.size}\n".encode("ascii")
+                headers = {"Content-Type": SIZE_TYPE, **_NOT_STORED}
+                return Response(size, refusal.status, headers)
+            return PlainTextResponse(f"{refusal.message}\n", refusal.status, _NOT_STORED)
+        return Response(answer, headers={"Content-Type": TEXT, **_NOT_STORED})
+
     def file(self, request: Request) -> Response:
         """Answer every other path of the static tree."""
         from starlette.responses import Response
@@ -110,6 +139,7 @@ def create_app(home: Home, *, url: str | None = None, show_peers: bool = False) 
         routes=[
             *Pages(home, url=url, show_peers=show_peers).routes(),
             Route("/ipfs/{cid}", site.block),
+            Route("/add-checkpoint", site.add_checkpoint, methods=["POST"]),
             Route("/{path:path}", site.file),
         ],
         exception_handlers={PnodeError: _error_response},
@@ -186,10 +216,33 @@ def serve(
             return
 
 
-def http_status(error: PnodeError) -> int:
+async def _body(request: Request, max_bytes: int) -> bytes:
+    """Read the body of a request, bounded in bytes and time.
+
+    Raises:
+        UsageError: if it has more bytes, or does not arrive in time.
+    """
+    data = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > max_bytes:
+                    raise UsageError(f"the body has more than {max_bytes} bytes")
+    except TimeoutError:
+        raise UsageError("the body did not arrive in time") from None
+    return bytes(data)
+
+
+def http_status(error: PnodeError, method: str = "GET") -> int:
     """Return the HTTP status an error is answered with."""
     if isinstance(error, NotAcceptableError):
         return 406
+    if isinstance(error, HomeBusyError):
+        return 503
+    # In a POST it is the body of the request that is malformed, else something stored here.
+    if isinstance(error, MalformedError) and method == "POST":
+        return 400
     if isinstance(error, UsageError):
         return 400
     if isinstance(error, UnavailableError):
@@ -199,11 +252,13 @@ def http_status(error: PnodeError) -> int:
 
 def _error_response(request: Request, error: Exception) -> Response:
     assert isinstance(error, PnodeError)
-    status = http_status(error)
+    status = http_status(error, request.method)
     text = error.message
     if status == 404:
         text = "nothing is published under this path"
     elif status == 500:
         _log.error("%s: %s", request.scope["path"], error.message)
         text = "this home cannot answer: run 'pnode audit' there"
+    elif isinstance(error, HomeBusyError):
+        text = "this home is being written to: try again"
     return error_page(request, status, error.code, text)

@@ -16,14 +16,17 @@ from typing import Final
 from ledger.checkpoint import Checkpoint
 from ledger.database import Database
 from ledger.entry import Entry
-from ledger.errors import UnavailableError
+from ledger.errors import MalformedError, UnavailableError
 from ledger.frontier import Frontier
 from ledger.heldevidence import MAX_PER_LOG
 from ledger.log import Log
+from ledger.policy import Policy
 from ledger.view import LedgerView
 from node.home import Home
 from node.pageindex import ListedLog, PageIndex
+from node.policyfile import home_policy
 from node.reading import load_view
+from node.states import witnessed_size
 from node.tree import log_folder, signed_logs
 
 PATIENCE: Final = 5.0
@@ -42,18 +45,27 @@ class Snapshot:
     index: PageIndex
 
 
-def take(database: Database, own: str) -> Snapshot:
+def take(database: Database, own: str, policy: Policy | None = None) -> Snapshot:
     """Read the whole ledger.
 
     Args:
         database: the ledger, open for reading one state of it.
         own: the origin of the node's own log.
+        policy: which witnesses it takes to call an entry witnessed.
     """
     mark = read_mark(database)
     ledger = load_view(database)
     frozen = {origin for (origin,) in database.query("SELECT DISTINCT origin FROM evidence")}
     logs = [
-        _listed(log, checkpoint, note, ledger, own=log.origin == own, frozen=log.origin in frozen)
+        _listed(
+            log,
+            checkpoint,
+            note,
+            ledger,
+            policy,
+            own=log.origin == own,
+            frozen=log.origin in frozen,
+        )
         for log, checkpoint, note in signed_logs(database)
     ]
     return Snapshot(mark, ledger.frontier, PageIndex(ledger, logs))
@@ -72,16 +84,19 @@ class Snapshots:
         self,
         home: Home,
         patience: float = PATIENCE,
-        read: Callable[[Database, str], Snapshot] = take,
+        read: Callable[[Database, str], Snapshot] | None = None,
     ) -> None:
         self.patience = patience
         self._home = home
-        self._take = read
+        self._take = read or self._taken
         self._changed = Condition()
         self._held: Snapshot | None = None
         self._held_since = 0.0
         self._failed: Exception | None = None
         self._busy = False
+
+    def _taken(self, database: Database, own: str) -> Snapshot:
+        return take(database, own, _policy(self._home))
 
     def current(self) -> Snapshot:
         """Return the newest snapshot that can be had without waiting for long.
@@ -136,8 +151,23 @@ def read_mark(database: Database) -> Mark:
     return tuple(int(value) for value in next(database.query(f"SELECT {latest}")))
 
 
+def _policy(home: Home) -> Policy | None:
+    """Return the policy of a home; one that cannot be read calls nothing witnessed."""
+    try:
+        return home_policy(home)
+    except MalformedError:
+        return None
+
+
 def _listed(
-    log: Log, checkpoint: Checkpoint, note: bytes, ledger: LedgerView, *, own: bool, frozen: bool
+    log: Log,
+    checkpoint: Checkpoint,
+    note: bytes,
+    ledger: LedgerView,
+    policy: Policy | None,
+    *,
+    own: bool,
+    frozen: bool,
 ) -> ListedLog:
     dispute = ledger.disputes.logs.get(log.origin)
     author = ""
@@ -152,7 +182,7 @@ def _listed(
         root=checkpoint.root,
         own=own,
         note=note,
-        witnessed=0,
+        witnessed=witnessed_size(log, policy),
         frozen=frozen,
         disputed_from=None if dispute is None else dispute.common,
         evidence=() if dispute is None else dispute.evidence[:MAX_PER_LOG],

@@ -34,7 +34,8 @@ from node.offers import read_offers
 from node.peerstate import PeerState
 from node.published import log_roots
 from node.quota import Quota
-from node.source import Source
+from node.source import Poster, Source
+from node.witnessing import request_cosignature
 
 COMPLETE: Final = "complete"
 ENTRIES_ONLY: Final = "entries only"
@@ -130,7 +131,8 @@ def sync(
     with PeerState.opened(home.path) as state:
         try:
             quota = Quota(state, limits, now)
-            report = _sync(home, metered, state, quota, limits, progress, repair=repair)
+            poster = source if isinstance(source, Poster) else None
+            report = _sync(home, metered, state, quota, limits, progress, poster, repair=repair)
         except PnodeError as error:
             state.tried(source.address, now(), error.message)
             raise
@@ -145,6 +147,7 @@ def _sync(
     quota: Quota,
     limits: SyncLimits,
     progress: Progress,
+    poster: Poster | None,
     *,
     repair: bool,
 ) -> SyncReport:
@@ -164,6 +167,10 @@ def _sync(
     pull = BlockPull(source, home.store, limits, trust_pins=not repair)
     if not any(isinstance(error, UnavailableError) for error in errors):
         _sync_blocks(home, state, reports, progress, pull)
+        if poster is not None:
+            # What it holds of our log is most likely what it has cosigned of it.
+            held = (report.offered for report in reports if report.state == OWN)
+            request_cosignature(home, poster, old_size=next(held, 0))
     blocks = pull.report
     return SyncReport(
         source.address,

@@ -2,7 +2,7 @@
 
     /logs                                    the logs held here       (`node.loglist`)
     /frontier                                their checkpoint notes   (`node.loglist`)
-    /<h>/checkpoint                          the largest signed checkpoint of a log
+    /<h>/checkpoint                          the largest signed checkpoint of a log, cosigned
     /<h>/tile/<L>/<N>[.p/<W>]                hash tiles               (c2sp.org/tlog-tiles)
     /<h>/tile/entries/<N>[.p/<W>]            entry bundles
     /ipfs/<cid>                              published blocks         (`node.published`)
@@ -26,6 +26,7 @@ from ledger.cid import Cid
 from ledger.database import Database
 from ledger.errors import EvidenceError, MalformedError, NotFoundError, UsageError
 from ledger.log import Log, logs
+from ledger.observations import cosigned_note
 from ledger.tile import TILE_WIDTH, Tile, encode_bundle, tiles_of
 from ledger.unixfs import checked_block
 from node.cursor import changed_since, cursor_of
@@ -132,7 +133,7 @@ def signed_logs(database: Database) -> list[tuple[Log, Checkpoint, bytes]]:
     for log in logs(database):
         latest = log.checkpoint()
         if latest is not None:
-            found.append((log, *latest))
+            found.append((log, latest[0], cosigned_note(log, *latest)))
     return found
 
 
@@ -147,7 +148,7 @@ def _find_log(database: Database, folder: str) -> tuple[Log, Checkpoint, bytes]:
             log = Log(database, origin)
             latest = log.checkpoint()
             if latest is not None:
-                return log, *latest
+                return log, latest[0], cosigned_note(log, *latest)
     raise _no_such(f"/{folder}")
 
 

@@ -22,16 +22,21 @@ from ledger.errors import (
     MalformedError,
     NotFoundError,
     PnodeError,
+    UsageError,
 )
 from ledger.evidence import EVIDENCE_MAGIC, Evidence
 from ledger.log import Log, find_log, places, resolve_id
 from ledger.merkle import leaf_hash
 from ledger.note import Note, NoteKey
+from ledger.policy import Policy
 from ledger.rules import WARNING
 from ledger.statement import artifact_cids
 from ledger.tlogproof import MAGIC, TlogProof
 from node.artifactcheck import ArtifactChecker
+from node.clock import at
 from node.home import Home
+from node.policyfile import home_policy, read_policy
+from node.states import best_proof, disqualified, witnessed_by
 
 _MAX_FILE_BYTES = 1 << 20
 _ID = re.compile(r"b[a-z2-7]*", re.ASCII)
@@ -39,13 +44,17 @@ _ID = re.compile(r"b[a-z2-7]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was checked about one target; `exit_code` is 0 if it holds."""
+    """One thing that was checked about one target; `exit_code` is 0 if it holds.
+
+    One that is not `required` says what is the case, and the verdict does not depend on it.
+    """
 
     name: str
     ok: bool
     detail: str
     target: str
     exit_code: int = 0
+    required: bool = True
 
     @classmethod
     def passed(cls, name: str, target: str, detail: str) -> Check:
@@ -67,24 +76,57 @@ class Verified:
     exit_code: int
 
 
-def verify(home: Home | None, targets: Sequence[str]) -> Verified:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What counts as witnessed, and whether the verdict depends on it."""
+
+    policy: Policy | None
+    required: bool
+
+
+def verify(
+    home: Home | None,
+    targets: Sequence[str],
+    *,
+    witnessed: bool = False,
+    policy: Path | None = None,
+) -> Verified:
     """Verify ids and files.
 
     Args:
         home: the home to look ids up in; None if there is none, for files that stand alone.
         targets: ids (or unique prefixes), envelope, tlog-proof, checkpoint or evidence files.
+        witnessed: fail unless the policy is satisfied; without it that is only reported.
+        policy: a policy file to use instead of the home's.
 
     Raises:
-        NotFoundError, UsageError: for a target that is neither an id here nor a file.
+        NotFoundError, UsageError: for a target that is neither an id here nor a file, or if
+            witnesses are asked for without a policy.
+        MalformedError: if the policy file is not one.
     """
+    wanted = _Wanted(_policy(home, policy), witnessed)
+    if witnessed and wanted.policy is None:
+        raise UsageError(
+            "there is no policy that says which witnesses count",
+            hint="name one with --policy FILE, or write policy.txt in the home",
+        )
     checks: list[Check] = []
     for target in targets:
         path = Path(target)
         if not path.is_file() and not _ID.fullmatch(target):
             raise NotFoundError(f"{target}: no such file, and not an id")
-        checks += _verify_file(home, path) if path.is_file() else _verify_id(home, target)
+        if path.is_file():
+            checks += _verify_file(home, path, wanted)
+        else:
+            checks += _verify_id(home, target, wanted)
     gravest = max((check.exit_code for check in checks), key=_gravity, default=0)
-    return Verified(all(check.ok for check in checks), checks, gravest)
+    return Verified(all(check.ok or not check.required for check in checks), checks, gravest)
+
+
+def _policy(home: Home | None, path: Path | None) -> Policy | None:
+    if path is not None:
+        return read_policy(path)
+    return None if home is None else home_policy(home)
 
 
 def self_contained(proof: TlogProof, body: bytes, key: NoteKey) -> TlogProof:
@@ -102,7 +144,7 @@ def _gravity(code: int) -> int:
     return order.index(code) if code in order else 1
 
 
-def _verify_id(home: Home | None, prefix: str) -> Iterator[Check]:
+def _verify_id(home: Home | None, prefix: str, wanted: _Wanted) -> Iterator[Check]:
     if home is None:
         raise NotFoundError(f"{prefix}: no such file, and no home to look up an id in")
     with home.reading() as database:
@@ -111,6 +153,7 @@ def _verify_id(home: Home | None, prefix: str) -> Iterator[Check]:
         entry = yield from _signature(id_, body)
         log = Log(database, origin)
         yield _check("inclusion", id_, lambda: _included(log, index, body))
+        yield from _witnessed_entry(id_, log, index, wanted)
     if entry is not None:
         yield from _artifacts(home, entry)
 
@@ -156,20 +199,21 @@ def _claim(home: Home, entry: Entry) -> str:
     return f"the {entry.kind} follows from its documents"
 
 
-def _verify_file(home: Home | None, path: Path) -> Iterator[Check]:
+def _verify_file(home: Home | None, path: Path, wanted: _Wanted) -> Iterator[Check]:
     with storage_errors(path), path.open("rb") as stream:
         data = stream.read(_MAX_FILE_BYTES + 1)
     if len(data) > _MAX_FILE_BYTES:
         error = MalformedError("too large for an envelope, a proof or a checkpoint")
         yield Check.failed("proof", str(path), error)
     elif data.startswith(MAGIC.encode("ascii")):
-        yield from _verify_proof(home, path, data)
+        yield from _verify_proof(home, path, data, wanted)
     elif data.startswith(EVIDENCE_MAGIC.encode("ascii")):
         yield _check("evidence", str(path), lambda: _proof_of_two_histories(data))
     elif data.startswith(b"{"):
-        yield from _verify_envelope(home, path, data)
+        yield from _verify_envelope(home, path, data, wanted)
     else:
         yield _check("checkpoint", str(path), lambda: _checkpoint(home, data))
+        yield from _witnessed(home, str(path), data, wanted)
 
 
 def _proof_of_two_histories(data: bytes) -> str:
@@ -182,7 +226,9 @@ def _proof_of_two_histories(data: bytes) -> str:
     )
 
 
-def _verify_envelope(home: Home | None, path: Path, data: bytes) -> Iterator[Check]:
+def _verify_envelope(
+    home: Home | None, path: Path, data: bytes, wanted: _Wanted
+) -> Iterator[Check]:
     entry = yield from _signature(str(path), data.removesuffix(b"\n"))
     if entry is None or home is None:
         return
@@ -191,9 +237,10 @@ def _verify_envelope(home: Home | None, path: Path, data: bytes) -> Iterator[Che
         for origin, index, body in held[:1]:
             log = Log(database, origin)
             yield _check("inclusion", str(path), partial(_included, log, index, body))
+            yield from _witnessed_entry(str(path), log, index, wanted)
 
 
-def _verify_proof(home: Home | None, path: Path, data: bytes) -> Iterator[Check]:
+def _verify_proof(home: Home | None, path: Path, data: bytes, wanted: _Wanted) -> Iterator[Check]:
     target = str(path)
     try:
         proof = TlogProof.parse(data)
@@ -205,11 +252,65 @@ def _verify_proof(home: Home | None, path: Path, data: bytes) -> Iterator[Check]
     yield _check("inclusion", target, lambda: _proven(proof, body, key))
     if _held(home, proof.origin) is not None:
         yield _check("checkpoint", target, lambda: _checkpoint(home, proof.note))
+    yield from _witnessed(home, target, proof.note, wanted)
 
 
 def _proven(proof: TlogProof, body: bytes, key: NoteKey) -> str:
     checkpoint = proof.verify(leaf_hash(body), key)
     return f"index {proof.index} of size {checkpoint.size} in {checkpoint.origin}"
+
+
+def _witnessed_entry(target: str, log: Log, index: int, wanted: _Wanted) -> Iterator[Check]:
+    """Report on an entry that is held: any checkpoint that covers it may be the witnessed one."""
+    if wanted.policy is None:
+        return
+    try:
+        note = best_proof(log, index, wanted.policy).note
+    except PnodeError as error:
+        yield _unwitnessed(target, error, wanted)
+        return
+    excluded = disqualified(log.database, log.origin)
+    yield _quorum(target, note, excluded, wanted.policy, wanted)
+
+
+def _witnessed(home: Home | None, target: str, note: bytes, wanted: _Wanted) -> Iterator[Check]:
+    """Report on a checkpoint note, by the cosignatures that it carries itself."""
+    if wanted.policy is None:
+        return
+    try:
+        origin = Checkpoint.parse(Note.parse(note).text).origin
+    except PnodeError:
+        return  # reported as what it is already
+    excluded: frozenset[str] = frozenset({origin})
+    if home is not None:
+        with home.reading() as database:
+            excluded = disqualified(database, origin)
+    yield _quorum(target, note, excluded, wanted.policy, wanted)
+
+
+def _quorum(
+    target: str, note: bytes, excluded: frozenset[str], policy: Policy, wanted: _Wanted
+) -> Check:
+    try:
+        quorum = policy.evaluate(Note.parse(note), excluded=excluded)
+    except EvidenceError as error:
+        return Check.failed("witnessed", target, error)
+    except IncompleteError as error:
+        return _unwitnessed(target, error, wanted)
+    names = ", ".join(f"{each.name} ({each.time})" for each in witnessed_by(quorum))
+    return Check.passed("witnessed", target, f"since {at(quorum.time)} by {names}")
+
+
+def _unwitnessed(target: str, error: PnodeError, wanted: _Wanted) -> Check:
+    code = error.exit_code if wanted.required else 0
+    return Check(
+        "witnessed",
+        ok=False,
+        detail=error.message,
+        target=target,
+        exit_code=code,
+        required=wanted.required,
+    )
 
 
 def _carried(proof: TlogProof) -> tuple[bytes, NoteKey] | None:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _SEVERITY_STYLE = {"error": "bad", "equivocation": "bad", "incomplete": "warn", "warning": "warn"}
 _SEVERITIES = ("equivocation", "error", "incomplete", "warning")
+_MARKS = {
+    (True, True): Cell("ok", "good"),
+    (False, True): Cell("BAD", "bad"),
+    (False, False): Cell("no", "warn"),
+}
 _VERDICT_STYLE = {"reproduced": "good", "mismatch": "bad", "inconclusive": "warn"}
 
 
@@ -25,20 +30,30 @@ _VERDICT_STYLE = {"reproduced": "good", "mismatch": "bad", "inconclusive": "warn
     "verify",
     "pnode verify bafkreih4a7bq",
     "pnode verify entry.tlog-proof kept-checkpoint.txt",
+    "pnode verify entry.tlog-proof --witnessed --policy policy.txt",
     "pnode verify bafkreih4a7bq --json",
 )
 @click.argument("targets", metavar="ID|FILE...", nargs=-1, required=True)
-def verify_command(session: Session, targets: tuple[str, ...]) -> None:
+@click.option(
+    "--witnessed", is_flag=True, help="Fail with 9 unless witnessed as the policy asks for."
+)
+@click.option(
+    "--policy", metavar="FILE", type=PATH, help="A policy file; policy.txt of the home by default."
+)
+def verify_command(
+    session: Session, targets: tuple[str, ...], witnessed: bool, policy: Path | None
+) -> None:
     """Check entries, proofs, checkpoints and artifacts offline.
 
     FILE is an envelope, a tlog-proof, a checkpoint or evidence of equivocation; one that carries
-    all it needs is checked without a home. Never opens a network connection.
+    all it needs is checked without a home. Never opens a network connection. With a policy it also
+    says who witnessed.
     """
-    verified = _verify(session, list(targets))
+    verified = _verify(session, list(targets), witnessed=witnessed, policy=policy)
     several = len(targets) > 1
     rows: list[Row] = [
         [
-            Cell("ok", "good") if check.ok else Cell("BAD", "bad"),
+            _MARKS[check.ok, check.required],
             check.name,
             *([Cell(check.target, id=True)] if several else []),
             check.detail,
@@ -47,7 +62,8 @@ def verify_command(session: Session, targets: tuple[str, ...]) -> None:
     ]
     header = ["", "CHECK", *(["OF"] if several else []), "DETAIL"]
     session.output.result("verify", verified, Table(header, rows), ids=_verified_ids(verified))
-    failed = next((c for c in verified.checks if c.exit_code == verified.exit_code), None)
+    failing = (check for check in verified.checks if not check.ok and check.required)
+    failed = next((check for check in failing if check.exit_code == verified.exit_code), None)
     if not verified.ok and failed is not None:
         _fail(session, verified.exit_code, f"{failed.target}: {failed.name}: {failed.detail}")
     if not verified.ok:
@@ -56,19 +72,21 @@ def verify_command(session: Session, targets: tuple[str, ...]) -> None:
 
 def _verified_ids(verified: Verified) -> list[str]:
     """Return the targets of which everything holds."""
-    bad = {check.target for check in verified.checks if not check.ok}
+    bad = {check.target for check in verified.checks if check.required and not check.ok}
     targets = dict.fromkeys(check.target for check in verified.checks)
     return [target for target in targets if target not in bad]
 
 
-def _verify(session: Session, targets: list[str]) -> Verified:
+def _verify(
+    session: Session, targets: list[str], *, witnessed: bool, policy: Path | None
+) -> Verified:
     from node.home import MARKER
 
     if (session.home_path() / MARKER).exists() or not all(Path(name).is_file() for name in targets):
-        return session.node().verify(targets)
+        return session.node().verify(targets, witnessed=witnessed, policy=policy)
     from node.verifying import verify
 
-    return verify(None, targets)
+    return verify(None, targets, witnessed=witnessed, policy=policy)
 
 
 @command(

@@ -29,11 +29,12 @@ class Initialised:
 
 @dataclass(frozen=True, slots=True)
 class LogStanding:
-    """How far a log is held and signed."""
+    """How far a log is held, signed and, if there is a policy, witnessed."""
 
     origin: str
     size: int
     signed: int
+    witnessed: int | None
     own: bool
 
 
@@ -45,6 +46,7 @@ class Standing:
     name: str
     origin: str
     author: str
+    cosigner: str
     size: int
     unsigned: int
     logs: list[LogStanding]
@@ -96,10 +98,16 @@ def init_command(session: Session, name: str) -> None:
 
 @command("status", "pnode status", "pnode status --json", "pnode --home ./copied-folder status")
 def status_command(session: Session) -> None:
-    """Show this home: its log, what is unsigned, peers."""
+    """Show this home: its logs, what is signed and witnessed, peers."""
     standing = _standing(session.node())
     logs = [
-        [log.origin, log.size, log.signed, "this node" if log.own else "mirror"]
+        [
+            log.origin,
+            log.size,
+            log.signed,
+            "-" if log.witnessed is None else log.witnessed,
+            "this node" if log.own else "mirror",
+        ]
         for log in standing.logs
     ]
     unsigned = Cell(str(standing.unsigned), "warn" if standing.unsigned else "")
@@ -111,6 +119,7 @@ def status_command(session: Session) -> None:
                 ("home", str(standing.home)),
                 ("name", standing.name or None),
                 ("author", standing.author),
+                ("cosigner", standing.cosigner or None),
                 ("entries", standing.size),
                 ("unsigned", unsigned),
                 ("keys", "here" if standing.can_sign else "not here: read-only"),
@@ -118,7 +127,7 @@ def status_command(session: Session) -> None:
                 ("peers", ", ".join(standing.peers) or "none"),
             ]
         ),
-        Table(["LOG", "ENTRIES", "SIGNED", "HELD AS"], logs),
+        Table(["LOG", "ENTRIES", "SIGNED", "WITNESSED", "HELD AS"], logs),
         ids=[standing.origin],
     )
     if standing.unsigned:
@@ -129,22 +138,30 @@ def status_command(session: Session) -> None:
 
 def _standing(node: Node) -> Standing:
     from ledger.log import logs
+    from ledger.observations import cosigner_of
+    from node.policyfile import home_policy
+    from node.states import witnessed_size
 
     home = node.home
+    policy = home_policy(home)
     held = []
     with home.reading() as database:
         for log in logs(database):
             latest = log.checkpoint()
             signed = latest[0].size if latest is not None else 0
-            held.append(LogStanding(log.origin, log.size, signed, log.origin == home.origin))
-    own = next((log for log in held if log.own), LogStanding(home.origin, 0, 0, own=True))
+            witnessed = witnessed_size(log, policy) if policy is not None else None
+            own = log.origin == home.origin
+            held.append(LogStanding(log.origin, log.size, signed, witnessed, own))
+        cosigner = cosigner_of(database, home.origin)
+    mine = next((log for log in held if log.own), LogStanding(home.origin, 0, 0, None, own=True))
     return Standing(
         home=home.path.absolute(),
         name=home.name,
         origin=home.origin,
         author=home.author,
-        size=own.size,
-        unsigned=own.size - own.signed,
+        cosigner=str(cosigner) if cosigner else "",
+        size=mine.size,
+        unsigned=mine.size - mine.signed,
         logs=held,
         bases=[base.name for base in node.bases()],
         peers=list(node.peers()),

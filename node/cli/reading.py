@@ -23,6 +23,7 @@ _STATUS_STYLE = {
     "doubtful": "warn",
     "active": "good",
 }
+_STATE_STYLE = {"appended": "warn", "witnessed": "good"}
 
 
 @command(
@@ -72,7 +73,8 @@ def list_command(
 def show_command(session: Session, id: str, raw: bool) -> None:
     """Show one entry and its place in the log.
 
-    Its statement, its status, the signed tree that covers it, its uses and its credit.
+    Its statement, its status, the signed tree that covers it, who witnessed it and when, its uses
+    and its credit.
     """
     from ledger.encoding import encode_base64
 
@@ -95,8 +97,11 @@ def show_command(session: Session, id: str, raw: bool) -> None:
             Cell(shown.status, _STATUS_STYLE.get(shown.status, "")) if shown.status else None,
         ),
         ("place", place),
+        ("state", Cell(shown.state, _STATE_STYLE.get(shown.state, ""))),
         ("signed", signed),
+        ("witnessed", f"since {shown.witnessed_since}" if shown.witnesses else None),
     ]
+    rows += [("witness", f"{each.name}  {each.time}") for each in shown.witnesses]
     rows += [("used by", used) for used in shown.uses]
     claims = (f"{item['value']} claimed in {item['attribution']}" for item in shown.credit)
     rows += [("credit", claim) for claim in claims]
@@ -199,7 +204,8 @@ def checkpoint_command(session: Session, origin: str | None) -> None:
 def prove_command(session: Session, id: str, output: Path | None) -> None:
     """Write the proof that an entry is in its log.
 
-    The file is a C2SP tlog-proof and carries the entry: whoever has it can check it offline.
+    The file is a C2SP tlog-proof and carries the entry: whoever has it can check it offline. It
+    carries the cosignatures of witnesses too, for whoever has a policy that names them.
     """
     proof = session.node().prove(id)
     if output is None and not session.output.mode.json:

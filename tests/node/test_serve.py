@@ -113,7 +113,8 @@ def test_what_is_not_published_has_a_status(client: TestClient, path: str, statu
 @pytest.mark.parametrize("path", ["/", "/logs", "/add-checkpoint", "/evidence", "/ipfs/abc"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_nothing_can_be_written(client: TestClient, path: str, method: str) -> None:
-    assert client.request(method, path, content=b"x").status_code == 405
+    asked = (path, method) == ("/add-checkpoint", "POST")
+    assert client.request(method, path, content=b"x").status_code == (400 if asked else 405)
 
 
 # --- the gateway --------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ CHECKS: Final = {
     "log.root": "the entries hash to the root of every checkpoint",
     "log.tiles": "the stored tiles are those of the entries",
     "log.unsigned": "every entry is covered by a signed checkpoint",
+    "log.cosignature": "every cosignature held is of the tree and by the key it is filed under",
+    "log.sighting": "every checkpoint that was only seen is signed by the log's key",
     "log.equivocation": "the log still extends a checkpoint kept from earlier",
     "entry.form": "every entry is an envelope over a statement, in the one accepted form",
     "entry.signature": "every entry is signed by the author it names",

@@ -17,6 +17,7 @@ from ledger.errors import IncompleteError, NotFoundError, PnodeError
 from ledger.frontier import Frontier
 from ledger.log import Log, find_log, logs
 from ledger.note import MAX_NOTE_BYTES, Note
+from ledger.observationcheck import check_observations
 from ledger.rules import (
     EQUIVOCATION,
     ERROR,
@@ -85,6 +86,7 @@ def audit(
             known = remembered.get(log.origin)
             audits.append(audit_log(log, index, progress, jobs=jobs, remembered=known))
             findings += audits[-1].findings
+            findings += check_observations(log)
         index.complete()
         findings += check_repeated(index, {log.row_id: log.origin for log in held})
         if memory is not None and not any(finding.severity == ERROR for finding in findings):

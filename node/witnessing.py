@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.checkpoint import Checkpoint, log_origin, open_checkpoint
 from ledger.cosignature import cosign
 from ledger.database import Database
 from ledger.errors import (
@@ -24,7 +24,8 @@ from ledger.errors import (
     MalformedError,
     UnavailableError,
 )
-from ledger.heldevidence import frozen_origins
+from ledger.evidence import Evidence, same_size
+from ledger.heldevidence import frozen_origins, hold
 from ledger.keys import PrivateKey
 from ledger.log import Log, add_log, find_log
 from ledger.note import ED25519_COSIGNATURE, Note, NoteKey, NoteSignature
@@ -119,7 +120,9 @@ def known_log(home: Home, database: Database, origin: str) -> NoteKey | None:
         return log.key
     policy = home_policy(home)
     named = policy.logs if policy is not None else ()
-    return next((key for key in named if key.name == origin), None)
+    # A foreign log, whose name does not contain its key, has no place in a pnode ledger.
+    own = (key for key in named if key.name == origin == log_origin(key.key))
+    return next(own, None)
 
 
 def cosign_mirror(
@@ -195,15 +198,18 @@ def _require_one_history(
     note = _only_by(key, request.note)
     try:
         is_new(Offer(key, checkpoint, note), log)
-        for seen, _ in sightings(log):
+        for seen, other in sightings(log):
             if seen.size == checkpoint.size and seen.root != checkpoint.root:
                 raise EquivocationError(
-                    f"log {log.origin} signed two different trees of {seen.size} entries"
+                    f"log {log.origin} signed two different trees of {seen.size} entries",
+                    evidence=bytes(same_size(key, other, note)),
                 )
     except EquivocationError as error:
         # Kept before anything else is done about it: it may never be shown to us again.
         with database.transaction() as writer:
             add_sighting(writer, log, checkpoint, note)
+        if error.evidence is not None:
+            hold(database, Evidence.parse(error.evidence))
         raise refusal from error
 
 

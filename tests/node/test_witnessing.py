@@ -13,7 +13,7 @@ from ledger.checkpoint import Checkpoint, log_key
 from ledger.cosignature import CosignatureVerifier, cosign, cosigned_at
 from ledger.errors import EquivocationError, HomeBusyError
 from ledger.evidence import same_size
-from ledger.heldevidence import hold
+from ledger.heldevidence import held_evidence, hold
 from ledger.log import Log, add_log, find_log
 from ledger.mirror import extend
 from ledger.note import ED25519_COSIGNATURE, Note, NoteKey
@@ -30,7 +30,7 @@ from tests.faults import kill_at, trace
 from tests.ledger.makers import ALICE, BOB, keys_of, origin_of
 from tests.ledger.requests import LEAVES, checkpoint, proof, request
 from tests.node.served import served
-from tests.node.worlds import Place, check_home
+from tests.node.worlds import Place, check_home, forging
 from tests.simulator import SimulatedLog, SimulatedPeer
 
 KEY = log_key(origin_of(ALICE), ALICE.log.public)
@@ -193,6 +193,10 @@ def test_a_contradiction_is_kept_and_named(witness: Home, asked: AddCheckpoint) 
             checkpoint(3, fork=True),
         }
         assert list(cosignatures(log, checkpoint(3, fork=True))) == []
+        (evidence,) = held_evidence(database, KEY.name)
+        evidence.verify()
+    # From now on the log is frozen here.
+    assert refused(witness, request(3, 5)).status == 403
 
 
 def test_slow_requests_never_roll_the_witness_back(witness: Home) -> None:
@@ -368,3 +372,34 @@ def test_a_log_row_without_entries_is_audited(witness: Home, node: Node) -> None
     add_checkpoint(witness, bytes(request(0, 3)), clock=now)
     check_home(node)
     assert node.list(kind="adapter") == []
+
+
+@pytest.mark.parametrize("column", ["size", "root", "key", "line"])
+def test_a_flipped_bit_of_a_cosignature_is_found(node: Node, column: str) -> None:
+    log = SimulatedLog(7)
+    log.grow(3)
+    sync(node.home, SimulatedPeer(log))
+    with forging(node.home) as connection:
+        ((kept,),) = connection.execute(f"SELECT {column} FROM cosignature").fetchall()
+        if isinstance(kept, int):
+            changed: object = kept ^ 4
+        elif isinstance(kept, bytes):
+            changed = kept[:-1] + bytes([kept[-1] ^ 1])
+        else:
+            changed = kept[:-3] + chr(ord(kept[-3]) ^ 1) + kept[-2:]
+        connection.execute(f"UPDATE cosignature SET {column} = ?", (changed,))
+    audited = node.audit()
+    assert [finding.check for finding in audited.findings] == ["log.cosignature"]
+    assert audited.exit_code == 3
+
+
+def test_a_damaged_sighting_is_found_and_accuses_nobody(witness: Home, node: Node) -> None:
+    log = SimulatedLog(7)
+    log.grow(3)
+    know(witness, log.key)
+    add_checkpoint(witness, bytes(AddCheckpoint(0, (), Note.parse(log.note()))), clock=now)
+    with forging(witness) as connection:
+        connection.execute("UPDATE sighting SET root = ?", (bytes(32),))
+    assert [finding.check for finding in node.audit().findings] == ["log.sighting"]
+    (error,) = sync(witness, SimulatedPeer(log)).errors
+    assert not isinstance(error, EquivocationError)

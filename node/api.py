@@ -259,9 +259,12 @@ class Node:
 
         return report(self.home, id_, output)
 
-    def sync(self, peers: Sequence[str] = ()) -> Sequence[SyncReport]:
-        """Pull and verify what peers hold; by default every peer of this home.
+    def sync(
+        self, peers: Sequence[str] = (), *, push: bool = True, repair: bool = False
+    ) -> Sequence[SyncReport]:
+        """Pull and verify what peers hold, and push what they lack; by default with every peer.
 
+        With `repair` every block held is hashed again, and replaced if it is damaged.
         A peer that cannot be read has a report without logs and with its error.
 
         Raises:
@@ -274,20 +277,27 @@ class Node:
         addresses = [parse_address(text) for text in peers or list_peers(self.home)]
         if not addresses:
             raise UsageError("no peer to sync with", hint="add one: pnode peer add URL|DIR")
-        return [self._sync(address) for address in addresses]
+        return [self._sync(address, push=push, repair=repair) for address in addresses]
 
-    def _sync(self, address: str) -> SyncReport:
+    def _sync(self, address: str, *, push: bool, repair: bool) -> SyncReport:
         from node.source import open_source
         from node.sync import SyncReport, sync
 
         try:
             with open_source(address, offline=self._offline) as source:
-                return sync(self.home, source, progress=self._progress)
+                return sync(
+                    self.home,
+                    source,
+                    push=push,
+                    repair=repair,
+                    progress=self._progress,
+                    now=self._clock,
+                )
         except (UnavailableError, EvidenceError) as error:
             return SyncReport(address, (), 0, (), (), (error,))
 
     def add_peer(self, address: str) -> str:
-        """Remember a peer."""
+        """Remember a peer to sync with, or the key of a log that may be pushed here."""
         from node.peers import add_peer
 
         return add_peer(self.home, address)

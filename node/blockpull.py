@@ -21,9 +21,12 @@ from ledger.errors import (
     PnodeError,
     UnavailableError,
 )
+from ledger.log import Log, find_log
 from ledger.unixfs import MAX_BLOCK_BYTES, checked_block
 from node.budget import SyncLimits
-from node.published import dag_cids
+from node.home import Home
+from node.peerstate import PeerState
+from node.published import dag_cids, log_roots
 from node.source import Source
 from node.store import LocalStore
 
@@ -79,7 +82,7 @@ class BlockPull:
         try:
             for cid in dag_cids(root, self._block, self._limits.blocks):
                 if cid.codec == RAW:
-                    self._block(cid)
+                    self._leaf(cid)
         except MalformedError as error:
             self.report.refused.append(f"artifact {root}: {error.message}")
             return False
@@ -87,6 +90,11 @@ class BlockPull:
             return False
         self._store.pin(root)
         return True
+
+    def _leaf(self, cid: Cid) -> None:
+        """Complete a leaf. One that is here was hashed when it was stored; that is enough."""
+        if self.repairs or not self._store.has(cid):
+            self._block(cid)
 
     def _block(self, cid: Cid) -> bytes | None:
         """Return a block, read from the peer unless it is here and intact."""
@@ -112,3 +120,31 @@ class BlockPull:
 
     def _read(self, cid: Cid) -> bytes:
         return self._source.read(f"/ipfs/{cid}", max_bytes=MAX_BLOCK_BYTES)
+
+
+def pull_blocks(
+    home: Home, state: PeerState, origins: Sequence[str], pull: BlockPull, progress: Progress
+) -> None:
+    """Complete what the entries held of some logs name; what is pinned is complete.
+
+    New entries are searched once for what they name; what blocks are missing of is remembered.
+    """
+    wanted: dict[Cid, None] = {}
+    with home.reading() as database:
+        for origin in origins:
+            log = find_log(database, origin)
+            if log is None:
+                continue
+            try:
+                _scan(log, 0 if pull.repairs else state.scanned(origin), state)
+            except EvidenceError as error:
+                pull.report.errors.append(error)
+            wanted.update(dict.fromkeys(state.wanted(origin)))
+    state.complete(pull.pull(list(wanted), progress))
+
+
+def _scan(log: Log, start: int, state: PeerState) -> None:
+    """Note what new entries of a log name; a ledger that has shrunk is searched from the start."""
+    size = log.size
+    if start != size:
+        state.want(log.origin, size, log_roots(log, start if start < size else 0, size))

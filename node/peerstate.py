@@ -4,6 +4,7 @@
     offer     address, origin, size, pending      what each peer was last seen to hold
     usage     origin, day, entries, bytes         what was taken of each log on a UTC day
     wanted    origin, root                        CIDs that entries name and blocks are missing of
+    pushing   address                             a push that was begun and not finished
     scanned   origin, size                        up to where entries were searched for such CIDs
 
 Nothing here is evidence and nothing is believed: it only saves work and counts quotas. A file that
@@ -27,7 +28,7 @@ from ledger.cid import Cid
 from ledger.database import storage_errors
 
 PEERS_DATABASE: Final = "peers.db"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _MAX_ERROR: Final = 500
 _SCHEMA: Final = f"""
 CREATE TABLE peer (address TEXT PRIMARY KEY, cursor TEXT NOT NULL, mark TEXT NOT NULL,
@@ -37,6 +38,7 @@ CREATE TABLE offer (address TEXT, origin TEXT, size INTEGER NOT NULL, pending IN
 CREATE TABLE usage (origin TEXT, day TEXT, entries INTEGER NOT NULL, bytes INTEGER NOT NULL,
     PRIMARY KEY (origin, day)) STRICT;
 CREATE TABLE wanted (origin TEXT, root TEXT, PRIMARY KEY (origin, root)) STRICT;
+CREATE TABLE pushing (address TEXT PRIMARY KEY) STRICT;
 CREATE TABLE scanned (origin TEXT PRIMARY KEY, size INTEGER NOT NULL) STRICT;
 PRAGMA user_version = {_VERSION};
 """
@@ -131,6 +133,19 @@ class PeerState:
             "INSERT OR REPLACE INTO offer VALUES (?, ?, ?, ?)",
             [(address, origin, size, int(pending)) for origin, size, pending in offers],
         )
+
+    def push_unfinished(self, address: str) -> bool:
+        """Whether a push to a peer was begun and not finished."""
+        sql = "SELECT count(*) FROM pushing WHERE address = ?"
+        return any(count for (count,) in self._query(sql, address))
+
+    def push_begun(self, address: str) -> None:
+        """Note that a push to a peer was begun."""
+        self._change("INSERT OR IGNORE INTO pushing VALUES (?)", [(address,)])
+
+    def push_finished(self, address: str) -> None:
+        """Note that a peer has everything, or takes nothing."""
+        self._change("DELETE FROM pushing WHERE address = ?", [(address,)])
 
     def usage(self, origin: str, day: str) -> Usage:
         """Return what was taken of a log on a day."""

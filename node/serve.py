@@ -1,9 +1,9 @@
 """Serving a home over HTTP: the static tree, the trustless gateway and the pages for people.
 
-All but one request is a GET of public, verifiable bytes. The home is opened read-only for each, so
-another process may write to it meanwhile. `POST /add-checkpoint` asks this node to cosign a log
-that it knows (`node.witnessing`); every other method is answered with 405. Errors say nothing about
-this machine.
+Reading is a GET of public, verifiable bytes. The home is opened read-only for each, so another
+process may write to it meanwhile. `POST /add-checkpoint` asks this node to cosign a log that it
+knows (`node.witnessing`), and `POST /push` brings a log that it follows (`node.pushes`); every other
+method is answered with 405. Errors say nothing about this machine.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from node.gateway import IMMUTABLE, NotAcceptableError, answer
 from node.home import Home
 from node.pagehtml import POLICY
 from node.published import Published
+from node.pushes import Pushes
 from node.site import Pages, error_page
 from node.tree import TEXT, frontier, resolve
+from node.upload import PUSH_PATH
 from node.witnessing import add_checkpoint
 
 if TYPE_CHECKING:
@@ -140,6 +142,7 @@ def create_app(home: Home, *, url: str | None = None, show_peers: bool = False) 
             *Pages(home, url=url, show_peers=show_peers).routes(),
             Route("/ipfs/{cid}", site.block),
             Route("/add-checkpoint", site.add_checkpoint, methods=["POST"]),
+            Route(PUSH_PATH, Pushes(home).push, methods=["POST"]),
             Route("/{path:path}", site.file),
         ],
         exception_handlers={PnodeError: _error_response},

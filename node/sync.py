@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ledger.cid import Cid
@@ -22,8 +22,8 @@ from ledger.errors import (
     PnodeError,
     UnavailableError,
 )
-from ledger.log import Log, find_log
-from node.blockpull import BlockPull, Progress, silent
+from ledger.log import find_log
+from node.blockpull import BlockPull, Progress, pull_blocks, silent
 from node.budget import Clock, MeteredSource, SyncLimits
 from node.clock import Clock as WallClock
 from node.clock import utc_now
@@ -31,8 +31,9 @@ from node.cursor import cursor_of
 from node.home import Home
 from node.mirroring import OWN, REFUSED, UNCHANGED, LogReport, take_log
 from node.offers import read_offers
+from node.peers import read_settings
 from node.peerstate import PeerState
-from node.published import log_roots
+from node.pushing import Pushed, push_own_log
 from node.quota import Quota
 from node.source import Poster, Source
 from node.witnessing import request_cosignature
@@ -64,6 +65,7 @@ class SyncReport:
     missing: tuple[Cid, ...]
     refused: tuple[str, ...]
     errors: tuple[PnodeError, ...]
+    pushed: Pushed = field(default_factory=Pushed)
 
     @property
     def added(self) -> int:
@@ -103,6 +105,7 @@ def sync(
     source: Source,
     *,
     limits: SyncLimits | None = None,
+    push: bool = True,
     repair: bool = False,
     progress: Progress = silent,
     clock: Clock = time.monotonic,
@@ -115,7 +118,8 @@ def sync(
     Args:
         home: the home to bring up to date.
         source: the peer.
-        limits: what to accept of it at most.
+        limits: what to accept of it at most; by default what peers.toml says.
+        push: bring it what it lacks of this home's own log, and ask it for a cosignature.
         repair: hash every block held again, and fetch those that are damaged or gone.
         progress: told how far each step is.
         clock: seconds that only grow, for the caps on time.
@@ -126,12 +130,12 @@ def sync(
         MalformedError: if one of its lists is not in the accepted form.
         StorageError: if this home cannot be written.
     """
-    limits = limits or SyncLimits()
+    limits = limits or read_settings(home).limits
     metered = MeteredSource(source, limits, clock)
     with PeerState.opened(home.path) as state:
         try:
             quota = Quota(state, limits, now)
-            poster = source if isinstance(source, Poster) else None
+            poster = source if push and isinstance(source, Poster) else None
             report = _sync(home, metered, state, quota, limits, progress, poster, repair=repair)
         except PnodeError as error:
             state.tried(source.address, now(), error.message)
@@ -164,13 +168,12 @@ def _sync(
         _remember(home, source.address, state, reports, offers.tag)
     errors = [report.error for report in reports if report.error is not None]
     reports += _unchanged(home, source.address, state, reports)
-    pull = BlockPull(source, home.store, limits, trust_pins=not repair)
+    pull, pushed = BlockPull(source, home.store, limits, trust_pins=not repair), Pushed()
     if not any(isinstance(error, UnavailableError) for error in errors):
-        _sync_blocks(home, state, reports, progress, pull)
+        origins = [report.origin for report in reports if report.state != REFUSED]
+        pull_blocks(home, state, origins, pull, progress)
         if poster is not None:
-            # What it holds of our log is most likely what it has cosigned of it.
-            held = (report.offered for report in reports if report.state == OWN)
-            request_cosignature(home, poster, old_size=next(held, 0))
+            pushed = _push(home, poster, state, reports, errors, progress)
     blocks = pull.report
     return SyncReport(
         source.address,
@@ -178,8 +181,28 @@ def _sync(
         blocks.stored,
         tuple(dict.fromkeys(blocks.missing)),
         tuple(blocks.refused),
-        (*errors, *blocks.errors),
+        (*errors, *blocks.errors, *([pushed.error] if pushed.error else [])),
+        pushed,
     )
+
+
+def _push(
+    home: Home,
+    peer: Poster,
+    state: PeerState,
+    reports: Sequence[LogReport],
+    errors: Sequence[PnodeError],
+    progress: Progress,
+) -> Pushed:
+    """Push the own log and ask for its cosignature: never into a quarrel about that very log."""
+    if any(isinstance(error, EquivocationError | LogFrozenError) for error in errors):
+        return Pushed()
+    pushed = push_own_log(home, peer, state, progress)
+    # What it holds of our log is most likely what it has cosigned of it.
+    held = (report.offered for report in reports if report.state == OWN)
+    if not isinstance(pushed.error, UnavailableError):
+        request_cosignature(home, peer, old_size=next(held, 0))
+    return pushed
 
 
 def _remember(
@@ -209,32 +232,3 @@ def _unchanged(
                 word = OWN if origin == home.origin else UNCHANGED
                 rest.append(LogReport(origin, 0, log.size, word, offered))
     return rest
-
-
-def _sync_blocks(
-    home: Home,
-    state: PeerState,
-    reports: Sequence[LogReport],
-    progress: Progress,
-    pull: BlockPull,
-) -> None:
-    """Complete what entries of the logs a peer offers name; what is pinned is complete."""
-    wanted: dict[Cid, None] = {}
-    with home.reading() as database:
-        for report in reports:
-            log = find_log(database, report.origin)
-            if log is None or report.state == REFUSED:
-                continue
-            try:
-                _scan(log, 0 if pull.repairs else state.scanned(log.origin), state)
-            except EvidenceError as error:
-                pull.report.errors.append(error)
-            wanted.update(dict.fromkeys(state.wanted(log.origin)))
-    state.complete(pull.pull(list(wanted), progress))
-
-
-def _scan(log: Log, start: int, state: PeerState) -> None:
-    """Note what new entries of a log name; a ledger that has shrunk is searched from the start."""
-    size = log.size
-    if start != size:
-        state.want(log.origin, size, log_roots(log, start if start < size else 0, size))

@@ -21,9 +21,12 @@ _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
 @command("add", "pnode peer add https://ledger.example", "pnode peer add /media/usb/pnode")
-@click.argument("peer", metavar="URL|DIR")
+@click.argument("peer", metavar="URL|DIR|VKEY")
 def peer_add(session: Session, peer: str) -> None:
-    """Add a peer: a URL, or a directory with the same layout."""
+    """Add a peer: a URL, or a directory with the same layout.
+
+    VKEY is the verifier key of a log whose owner may push it to this home, as nodes behind NAT do.
+    """
     address = str(session.node().add_peer(peer))
     session.output.result("peer.add", {"peer": address}, Fields([("peer", address)]), ids=[address])
     session.output.hint("exchange with it: 'pnode sync'")
@@ -31,18 +34,28 @@ def peer_add(session: Session, peer: str) -> None:
 
 @command("list", "pnode peer list", "pnode peer list --json")
 def peer_list(session: Session) -> None:
-    """List the peers of this home."""
-    peers = [str(peer) for peer in session.node().peers()]
+    """List the peers of this home, and the keys of logs that may be pushed to it."""
+    from node.peers import read_settings
+    from node.peerstate import read_records
+
+    home = session.node().home
+    settings, records = read_settings(home), read_records(home.path)
+    rows: list[Row] = []
+    for peer in settings.peers:
+        record = records.get(peer)
+        state = record.error if record else "not contacted yet"
+        rows.append([peer, record.success if record else "", state or "good"])
+    rows += [[log, "", "may push"] for log in settings.logs]
     session.output.result(
         "peer.list",
-        peers,
-        Table(["PEER"], [[peer] for peer in peers], "no peers yet; see 'pnode peer add --help'"),
-        ids=peers,
+        [*settings.peers, *settings.logs],
+        Table(["PEER", "LAST SYNC", "STATE"], rows, "no peers yet; see 'pnode peer add --help'"),
+        ids=[*settings.peers, *settings.logs],
     )
 
 
 @command("remove", "pnode peer remove https://ledger.example")
-@click.argument("peer", metavar="URL|DIR")
+@click.argument("peer", metavar="URL|DIR|VKEY")
 def peer_remove(session: Session, peer: str) -> None:
     """Remove a peer; what was mirrored from it stays."""
     address = str(session.node().remove_peer(peer))
@@ -60,20 +73,30 @@ peer_command = Group(
 
 @command("sync", "pnode sync", "pnode sync /media/usb/pnode", "pnode sync https://ledger.example")
 @click.argument("peers", metavar="[URL|DIR]...", nargs=-1)
-def sync_command(session: Session, peers: tuple[str, ...]) -> None:
-    """Pull logs and blocks from peers.
+@click.option("--no-push", is_flag=True, help="Only pull; do not send this home's own log.")
+@click.option("--repair", is_flag=True, help="Hash every block held again; replace damaged ones.")
+def sync_command(session: Session, peers: tuple[str, ...], no_push: bool, repair: bool) -> None:
+    """Pull logs and blocks from peers, and push your own log.
 
-    With all peers of this home if none is named. Everything is verified before it is kept.
+    With all peers of this home if none is named. Everything is verified before it is kept. A
+    directory is only read; a URL that takes no pushes is no error.
     """
-    synced = [_line(report) for report in session.node().sync(peers)]
+    reports = session.node().sync(peers, push=not no_push, repair=repair)
+    synced = [_line(report) for report in reports]
     rows: list[Row] = [
-        [line["peer"], f"+{line['added']}", line["size"], Cell(line["state"], _style(line))]
+        [
+            line["peer"],
+            f"+{line['added']}",
+            f"+{line['pushed']}",
+            line["size"],
+            Cell(line["state"], _style(line)),
+        ]
         for line in synced
     ]
     session.output.result(
         "sync",
         {"peers": synced},
-        Table(["PEER", "ADDED", "ENTRIES", "STATE"], rows),
+        Table(["PEER", "ADDED", "PUSHED", "ENTRIES", "STATE"], rows),
         ids=[line["peer"] for line in synced if not line["errors"]],
     )
     errors = [error for line in synced for error in line["errors"]]
@@ -99,6 +122,9 @@ def _line(report: SyncReport) -> dict[str, Any]:
         "size": report.size,
         "state": report.errors[0].code if unread else report.state,
         "blocks": report.blocks,
+        "pushed": report.pushed.entries,
+        "pushed_blocks": report.pushed.blocks,
+        "accepts_push": report.pushed.accepted,
         "missing": len(report.missing),
         "logs": [
             {"origin": log.origin, "added": log.added, "size": log.size, "state": log.state}

@@ -64,7 +64,7 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
     },
     "Share": {
         "peer": Listing("peering", "Add, list and remove peers."),
-        "sync": Listing("peering", "Pull logs and blocks from peers."),
+        "sync": Listing("peering", "Pull logs and blocks from peers, and push your own log."),
         "serve": Listing("peering", "Serve logs, blocks and pages over HTTP."),
         "export": Listing("peering", "Write everything served into a directory."),
     },

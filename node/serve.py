@@ -2,8 +2,8 @@
 
 Reading is a GET of public, verifiable bytes. The home is opened read-only for each, so another
 process may write to it meanwhile. `POST /add-checkpoint` asks this node to cosign a log that it
-knows (`node.witnessing`), and `POST /push` brings a log that it follows (`node.pushes`); every other
-method is answered with 405. Errors say nothing about this machine.
+knows (`node.witnessing`), and `POST /push` brings a log that it follows (`node.pushes`). Every
+other method is answered with 405. Errors say nothing about this machine.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ from ledger.errors import (
     PnodeError,
     UnavailableError,
 )
-from ledger.log import Log, find_log
+from ledger.log import find_log
 from ledger.mirror import extend
+from node.guard import check_own_offer
 from node.home import Home
 from node.offers import OfferedLog
 from node.pull import Offer, is_new, open_offer, read_entries, read_offer
@@ -85,21 +86,7 @@ def _check_own(home: Home, source: Source, offer: Offer) -> LogReport:
         LogFrozenError: if the peer holds more.
         EquivocationError: if it holds another tree, signed by this home's key.
     """
-    hint = "do not publish from this home; see docs/how-to/restore.md"
-    with home.reading() as database:
-        log = Log(database, home.origin)
-        try:
-            larger = is_new(offer, log)
-        except EquivocationError as error:
-            text = f"{source.address}: this home's own {error.message}"
-            raise EquivocationError(text, hint=hint) from None
-        if larger:
-            raise LogFrozenError(
-                f"{source.address} holds {offer.checkpoint.size} entries of this home's own log, "
-                f"here are only {log.size}: this home was restored or copied",
-                hint=hint,
-            )
-        size = log.size
+    size = check_own_offer(home, source.address, offer)
     take_over(home, offer)
     return LogReport(home.origin, 0, size, OWN, offer.checkpoint.size)
 

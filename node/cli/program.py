@@ -69,6 +69,7 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
         "export": Listing("peering", "Write everything served into a directory."),
     },
     "Diagnose": {
+        "recover": Listing("recovery", "Bring this home's own log back from peers."),
         "doctor": Listing("diagnosis", "Check this installation and home."),
         "completion": Listing("diagnosis", "Print the completion script of a shell."),
     },

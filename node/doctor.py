@@ -221,7 +221,8 @@ def _lock(home: Home, log: Log, size: int, signed: int) -> Diagnosis:
 def _peers(path: Path, state: Path, *, offline: bool) -> Iterator[Diagnosis]:
     """Ask peers for the own log: one that holds more of it means that signing would fork it."""
     try:
-        for asked in ask_peers(Home.open(path, state), offline=offline):
+        home = replace(Home.open(path, state), untouched=True)
+        for asked in ask_peers(home, offline=offline):
             name = f"peer {asked.peer}"
             if asked.error is None:
                 yield Diagnosis(name, OK, f"holds {asked.size} entries of this home's log")

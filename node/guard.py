@@ -71,9 +71,12 @@ def keep_sighting(home: Home, offer: Offer) -> None:
 
 def ask_peers(home: Home, *, offline: bool) -> Iterator[Asked]:
     """Ask every peer of a home what it holds of the own log; offline, only directories."""
+    peers = list_peers(home)
+    if not peers:
+        return
     with home.reading() as database:
         key = Log(database, home.origin).key
-    for address in list_peers(home):
+    for address in peers:
         try:
             with _open(address, offline=offline) as source:
                 offer = read_offer(source, key)

@@ -34,7 +34,9 @@ class Listing:
 COMMANDS: Final[dict[str, dict[str, Listing]]] = {
     "Begin": {
         "init": Listing("identity", "Create a home: keys, log and first entry."),
-        "status": Listing("identity", "Show this home: its log, what is unsigned, peers."),
+        "status": Listing(
+            "identity", "Show this home: its logs, what is signed and witnessed, peers."
+        ),
         "demo": Listing("story", "Play the whole story on small real models."),
     },
     "Contribute": {

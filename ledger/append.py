@@ -19,10 +19,10 @@ from ledger.checkpoint import Checkpoint, log_key, log_origin, sign_checkpoint
 from ledger.database import Database
 from ledger.entry import Entry
 from ledger.errors import EvidenceError, LogFrozenError
+from ledger.heldevidence import check_not_frozen
 from ledger.keys import PrivateKey
 from ledger.log import Log, add_log, check_bodies, store_rows
 from ledger.merkle import leaf_hash
-from ledger.observations import sightings
 from ledger.signinglock import SigningLock
 
 
@@ -51,11 +51,16 @@ class OwnLog:
         return [self._index(entry) for entry in entries]
 
     def settle(self) -> Checkpoint | None:
-        """Sign whatever is stored and not signed yet; return the current checkpoint."""
+        """Sign whatever is stored and not signed yet; return the current checkpoint.
+
+        Raises:
+            EquivocationError: if this log has signed two histories; it never signs again.
+            LogFrozenError: if signing could fork the log.
+        """
+        check_not_frozen(self.log.database, self.log.origin)
         stored = self.log.size
         locked = self._lock.read()
         self._check_not_restored(locked, stored)
-        self._check_not_overtaken(stored)
         if stored > locked.size:
             tree = self._read_back(locked.size, stored)
             self._lock.advance(locked, tree)
@@ -85,20 +90,6 @@ class OwnLog:
             )
         if locked.size and self.log.root(locked.size) != locked.root:
             raise LogFrozenError(f"the first {locked.size} entries are not those that were signed")
-
-    def _check_not_overtaken(self, stored: int) -> None:
-        """Require that nobody was seen to hold a checkpoint of this log that is not its own."""
-        for seen, _ in sightings(self.log):
-            if seen.size > stored:
-                raise LogFrozenError(
-                    f"a peer holds {seen.size} entries of this home's own log, here are {stored}: "
-                    "this home was restored or copied"
-                )
-            if self.log.root(seen.size) != seen.root:
-                raise LogFrozenError(
-                    f"a peer holds another tree of {seen.size} entries, signed by this home's key",
-                    hint="do not publish from this home; see docs/how-to/restore.md",
-                )
 
     def _read_back(self, start: int, end: int) -> Checkpoint:
         edge = self.log.edge(start)

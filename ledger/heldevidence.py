@@ -13,8 +13,10 @@ from typing import Final
 
 from ledger.checkpoint import log_key
 from ledger.database import Database
-from ledger.errors import EquivocationError, NotFoundError, UsageError
-from ledger.evidence import Evidence
+from ledger.errors import EquivocationError, EvidenceError, NotFoundError, UsageError
+from ledger.evidence import Evidence, of_trees
+from ledger.log import Log
+from ledger.tile import node_reader
 
 MAX_PER_LOG: Final = 16
 MIN_EVIDENCE_PREFIX: Final = 12
@@ -52,6 +54,21 @@ def hold(database: Database, evidence: Evidence, *, common: int = 0) -> Evidence
             }
             writer.table("evidence").insert(row)
     return evidence
+
+
+def evidence_against(log: Log, note: bytes) -> Evidence | None:
+    """Return the evidence in a signed checkpoint that contradicts the largest one held of its log.
+
+    None if both can be true, as far as the tree held here can show: it reaches up to the size of
+    the checkpoint held, and what is larger has to be compared with the tree of whoever brought it.
+    """
+    latest = log.checkpoint()
+    if latest is None:
+        return None
+    try:
+        return of_trees(log.key, note, latest[1], node_reader(latest[0].size, log.tile))
+    except EvidenceError:
+        return None
 
 
 def held_evidence(database: Database, origin: str | None = None) -> list[Evidence]:

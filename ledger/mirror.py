@@ -18,10 +18,13 @@ from collections.abc import Sequence
 from ledger.checkpoint import log_key, open_checkpoint
 from ledger.database import Database
 from ledger.errors import EquivocationError, EvidenceError, ProofError, SignatureError
+from ledger.evidence import Evidence, of_trees
+from ledger.heldevidence import check_not_frozen
 from ledger.log import CheckedBodies, Log, add_log, check_bodies, find_log, store_rows
 from ledger.merkle import CompactRange, leaf_hash
 from ledger.note import NoteKey
 from ledger.observations import sightings
+from ledger.tile import perfect_root, tiles_of
 
 
 def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes]) -> Log:
@@ -35,7 +38,9 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
 
     Raises:
         SignatureError: if the log did not sign the checkpoint.
-        EquivocationError: if it signed another tree of one of these sizes, which was seen before.
+        EquivocationError: if it signed another tree of one of these sizes, which was seen before,
+            with the evidence; or if the log held is frozen. A frozen log that is not held yet may
+            be copied once, because what stands before its fork is valid.
         ProofError: if held and new entries do not hash to its root.
         MalformedError, SignatureError: if one is not a valid entry or repeats another.
     """
@@ -44,27 +49,17 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
     checkpoint = open_checkpoint(note, key)
     held = find_log(database, key.name)
     size = held.size if held else 0
+    if size:
+        check_not_frozen(database, key.name)
     if size + len(bodies) != checkpoint.size:
         raise ProofError(
             f"{key.name}: {len(bodies)} entries do not lead from {size} to {checkpoint.size}"
         )
+    _require_one_history(key, note, held, bodies)
     checked = isinstance(bodies, CheckedBodies) and (bodies.origin, bodies.start) == (
         key.name,
         size,
     )
-    edge = held.edge(size) if held else CompactRange()
-    seen = _sighted_roots(held)
-    for body in bodies:
-        edge.append(leaf_hash(body))
-        for root in seen.get(edge.size, ()):
-            if edge.root() != root:
-                raise EquivocationError(
-                    f"log {key.name} signed two different trees of {edge.size} entries"
-                )
-    if edge.root() != checkpoint.root:
-        raise ProofError(
-            f"{key.name}: its tree of {checkpoint.size} entries does not extend the {size} held"
-        )
     if not checked:
         bodies = check_bodies(key.name, size, bodies, held)
     with database.transaction() as writer:
@@ -78,9 +73,48 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
     return log
 
 
-def _sighted_roots(held: Log | None) -> dict[int, list[bytes]]:
-    """Return the roots of the trees that were seen signed before the entries came, by size."""
-    roots: dict[int, list[bytes]] = {}
+def _require_one_history(
+    key: NoteKey, note: bytes, held: Log | None, bodies: Sequence[bytes]
+) -> None:
+    """Require that held and new entries lead to the signed root and past every tree seen before."""
+    checkpoint = open_checkpoint(note, key)
+    edge = held.edge(held.size) if held else CompactRange()
+    seen = _sighted_roots(held)
+    contradicting: bytes | None = None
+    for body in bodies:
+        edge.append(leaf_hash(body))
+        for root, sighting in seen.get(edge.size, ()):
+            if edge.root() != root:
+                contradicting = sighting
+    if edge.root() != checkpoint.root:
+        raise ProofError(
+            f"{key.name}: its tree of {checkpoint.size} entries does not extend what is held"
+        )
+    if contradicting is not None:
+        raise EquivocationError(
+            f"log {key.name} signed a tree of {checkpoint.size} entries that does not extend one "
+            "it was seen to sign before",
+            evidence=bytes(_evidence(key, held, bodies, contradicting, note)),
+        )
+
+
+def _evidence(
+    key: NoteKey, held: Log | None, bodies: Sequence[bytes], sighting: bytes, note: bytes
+) -> Evidence:
+    """Return the evidence in a sighting and a checkpoint that all these entries lead to."""
+    tiles = (tile for tile in tiles_of(held.size if held else 0) if tile.level == 0)
+    leaves = [value for tile in tiles if held for value in held.tile(tile)[: tile.width]]
+    leaves += map(leaf_hash, bodies)
+
+    def read(level: int, index: int) -> bytes:
+        return perfect_root(leaves[index << level : (index + 1) << level])
+
+    return of_trees(key, sighting, note, read)
+
+
+def _sighted_roots(held: Log | None) -> dict[int, list[tuple[bytes, bytes]]]:
+    """Return the trees that were seen signed before the entries came: root and note, by size."""
+    roots: dict[int, list[tuple[bytes, bytes]]] = {}
     if held is None:
         return roots
     for seen, note in sightings(held):
@@ -89,5 +123,5 @@ def _sighted_roots(held: Log | None) -> dict[int, list[bytes]]:
             raise EvidenceError(
                 f"the ledger here is damaged: {held.origin} did not sign a sighting"
             )
-        roots.setdefault(seen.size, []).append(seen.root)
+        roots.setdefault(seen.size, []).append((seen.root, note))
     return roots

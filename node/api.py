@@ -13,7 +13,7 @@ calls, so several objects and processes can use one home; writers take turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from node.auditing import Audited
     from node.bases import KnownBase
     from node.composing import Composed, Progress
+    from node.evidencebook import HeldEvidence
     from node.export import ExportReport
     from node.fetching import Fetched
     from node.publish import Published, Withdrawn
     from node.reading import Listed, LogLine, Shown
-    from node.recovering import Recovered
     from node.replaying import Replayed
     from node.reporting import Reported
     from node.sync import SyncReport
@@ -200,6 +200,24 @@ class Node:
             progress=self._progress,
         )
 
+    def evidence(self) -> Sequence[HeldEvidence]:
+        """Return the evidence held of logs that signed two histories."""
+        from node.evidencebook import list_evidence
+
+        return list_evidence(self.home)
+
+    def evidence_file(self, id_: str) -> HeldEvidence:
+        """Return one piece of evidence by the beginning of its id."""
+        from node.evidencebook import show_evidence
+
+        return show_evidence(self.home, id_)
+
+    def add_evidence(self, files: Sequence[Path]) -> Sequence[HeldEvidence]:
+        """Keep evidence from files, and state it in this node's own log."""
+        from node.evidencebook import add_evidence
+
+        return add_evidence(self.home, files, clock=self._clock)
+
     def add_base(self, source: str, name: str | None = None) -> KnownBase:
         """Register a base model from a directory or the hub."""
         from node.bases import add_base
@@ -296,29 +314,6 @@ class Node:
                 )
         except (UnavailableError, EvidenceError) as error:
             return SyncReport(address, (), 0, (), (), (error,))
-
-    def recover(
-        self, peers: Sequence[str] = (), confirm: Callable[[str], None] | None = None
-    ) -> Recovered:
-        """Bring this home's own log back from peers, by default from every peer of this home.
-
-        `confirm` is asked before the signing lock is created or moved; without it nobody is there
-        to say yes, and the lock stays as it is.
-
-        Raises:
-            UsageError: if there is no peer, or the answer is no.
-        """
-        from node.peers import list_peers
-        from node.recovering import recover
-        from node.source import parse_address
-
-        def refuse(question: str) -> None:
-            raise UsageError(f"{question} needs a yes", hint="give `confirm`")
-
-        addresses = [parse_address(text) for text in peers or list_peers(self.home)]
-        if not addresses:
-            raise UsageError("no peer to recover from", hint="name one: pnode recover URL|DIR")
-        return recover(self.home, addresses, confirm=confirm or refuse, offline=self._offline)
 
     def add_peer(self, address: str) -> str:
         """Remember a peer to sync with, or the key of a log that may be pushed here."""

@@ -14,7 +14,6 @@ from ledger.checkpoint import open_checkpoint
 from ledger.database import Database, storage_errors
 from ledger.entry import Entry, PlacedEntry
 from ledger.errors import IncompleteError, NotFoundError, PnodeError
-from ledger.filing import check_filing
 from ledger.frontier import Frontier
 from ledger.log import Log, find_log, logs
 from ledger.note import MAX_NOTE_BYTES, Note
@@ -38,6 +37,7 @@ from node.auditmemory import AuditMemory
 from node.claims import check_claim, check_members, claimed_lock, frontier_of
 from node.composing import Progress, silent
 from node.home import Home
+from node.taint import check_equivocations
 from node.verifying import is_intact
 
 _CLAIMS = {
@@ -92,13 +92,13 @@ def audit(
         findings += check_repeated(index, {log.row_id: log.origin for log in held})
         if memory is not None and not any(finding.severity == ERROR for finding in findings):
             memory.write(each.latest for each in audits if each.latest is not None)
-        findings += check_filing(database)
         if since is not None:
             findings += _check_since(database, since)
         frontier = Frontier.of(each.latest for each in audits if each.latest is not None)
         ledger = _Ledger(database, index, frontier)
         findings += check_references(index, ledger.about_keys.keys)
         findings += check_keys(ledger.about_keys)
+        findings += check_equivocations(database, ledger.about_keys, home.store)
         findings += _check_records(home, ledger, progress)
         if replay:
             findings += _check_replays(home, ledger.view, replay, progress)
@@ -203,7 +203,10 @@ def _check_since(database: Database, path: Path) -> Iterator[Finding]:
         message = f"held up to {log.size}, but {path} signs {old.size} entries"
         yield Finding.of("log.equivocation", origin, IncompleteError(message))
     elif is_intact(log) and log.root(old.size) != old.root:
-        message = f"the log no longer extends the tree of {old.size} entries in {path}"
+        message = (
+            f"the log no longer extends the tree of {old.size} entries in {path}; "
+            f"'pnode verify {path}' keeps the evidence"
+        )
         yield Finding("log.equivocation", EQUIVOCATION, origin, message)
 
 

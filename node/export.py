@@ -19,7 +19,7 @@ from node.home import MARKER, Home
 from node.published import Published
 from node.tree import paths, resolve
 
-_MUTABLE = ("/checkpoint", "/frontier", "/logs")
+_MUTABLE = ("/checkpoint", "/evidence", "/frontier", "/logs")
 
 
 @dataclass(frozen=True, slots=True)

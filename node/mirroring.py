@@ -9,6 +9,7 @@ what this home does not, the home was restored or copied, and signing on would f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,12 +22,13 @@ from ledger.errors import (
     PnodeError,
     UnavailableError,
 )
-from ledger.log import find_log
+from ledger.heldevidence import frozen
+from ledger.log import Log, find_log
 from ledger.mirror import extend
-from node.guard import check_own_offer
+from node.equivocation import OWN_HINT, learn, react
 from node.home import Home
 from node.offers import OfferedLog
-from node.pull import Offer, is_new, open_offer, read_entries, read_offer
+from node.pull import Offer, check_extends, is_new, open_offer, read_entries, read_offer
 from node.quota import Quota
 from node.resume import forget, resuming
 from node.source import Source
@@ -35,6 +37,7 @@ from node.witnessing import cosign_mirror, keep_lines, take_over
 NEW: Final = "new"
 EXTENDED: Final = "extended"
 UNCHANGED: Final = "unchanged"
+FROZEN: Final = "frozen"
 OWN: Final = "own"
 REFUSED: Final = "refused"
 
@@ -47,7 +50,7 @@ class LogReport:
         origin: the log.
         added: entries added now.
         size: entries now held.
-        state: `new`, `extended`, `unchanged`, `own` or `refused`.
+        state: `new`, `extended`, `unchanged`, `frozen`, `own` or `refused`.
         offered: how many entries the peer holds, as far as that is verified.
         error: why it was refused.
     """
@@ -68,9 +71,11 @@ def take_log(home: Home, source: Source, offered: OfferedLog, quota: Quota) -> L
         if key.name == home.origin:
             return _check_own(home, source, offer)
         return _extend_mirror(home, source, offer, quota)
+    except EquivocationError as error:
+        react(home, error, source)
+        return LogReport(offered.origin, 0, held_size(home, offered.origin), REFUSED, error=error)
     except (
         EvidenceError,
-        EquivocationError,
         LogFrozenError,
         NotFoundError,
         UnavailableError,
@@ -86,9 +91,30 @@ def _check_own(home: Home, source: Source, offer: Offer) -> LogReport:
         LogFrozenError: if the peer holds more.
         EquivocationError: if it holds another tree, signed by this home's key.
     """
-    size = check_own_offer(home, source.address, offer)
+    with home.reading() as database:
+        log = Log(database, home.origin)
+        try:
+            larger = is_new(offer, log)
+            if larger:
+                _check_one_history(source, offer, log)
+        except EquivocationError as error:
+            text = f"{source.address}: this home's own {error.message}"
+            raise EquivocationError(text, hint=OWN_HINT, evidence=error.evidence) from None
+        if larger:
+            raise LogFrozenError(
+                f"{source.address} holds {offer.checkpoint.size} entries of this home's own log, "
+                f"here are only {log.size}: this home was restored or copied",
+                hint="do not publish from this home; see docs/how-to/restore.md",
+            )
+        size = log.size
     take_over(home, offer)
     return LogReport(home.origin, 0, size, OWN, offer.checkpoint.size)
+
+
+def _check_one_history(source: Source, offer: Offer, log: Log) -> None:
+    """Require that a larger copy of the home's own log extends it, as far as the peer shows."""
+    with suppress(EvidenceError, NotFoundError, UnavailableError, IncompleteError):
+        check_extends(source, offer, log)
 
 
 def _extend_mirror(home: Home, source: Source, offer: Offer, quota: Quota) -> LogReport:
@@ -96,6 +122,8 @@ def _extend_mirror(home: Home, source: Source, offer: Offer, quota: Quota) -> Lo
     with home.reading() as database:
         held = find_log(database, origin)
         size = held.size if held else 0
+        if size and frozen(database, origin):
+            return LogReport(origin, 0, size, FROZEN, offered)
         new = is_new(offer, held)
         bodies: Sequence[bytes] = []
         if new:
@@ -106,6 +134,8 @@ def _extend_mirror(home: Home, source: Source, offer: Offer, quota: Quota) -> Lo
     if not new:
         take_over(home, offer)
         return LogReport(origin, 0, size, UNCHANGED, offered)
+    # Before the entries are kept: what is stored of them now would not be looked at again.
+    learn(home, bodies)
     with home.locked() as database:
         held = find_log(database, origin)
         if (held.size if held else 0) != size:

@@ -45,11 +45,12 @@ class OfferedLog:
 class Offers:
     """Everything a peer offers that may be new, by origin, and the tag of its frontier.
 
-    `tag` is empty where a peer gives none.
+    `tag` is empty where a peer gives none; `changed` says whether it may have anything new.
     """
 
     logs: tuple[OfferedLog, ...]
     tag: str = ""
+    changed: bool = True
 
 
 def read_offers(source: Source, database: Database, state: PeerState, limits: SyncLimits) -> Offers:
@@ -73,7 +74,7 @@ def read_offers(source: Source, database: Database, state: PeerState, limits: Sy
         notes.update({each.origin: each.note for each in offered})
     keys = _keys(source, database, limits, notes)
     logs = (OfferedLog(origin, keys.get(origin, ""), notes[origin]) for origin in sorted(notes))
-    return Offers(tuple(logs), answer.tag)
+    return Offers(tuple(logs), answer.tag, changed=answer.body is not None)
 
 
 def _keys(

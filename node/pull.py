@@ -28,6 +28,8 @@ from ledger.errors import (
     ProofError,
     SignatureError,
 )
+from ledger.evidence import of_trees
+from ledger.heldevidence import evidence_against
 from ledger.log import CheckedBodies, Log, check_bodies
 from ledger.merkle import (
     HASH_SIZE,
@@ -89,16 +91,21 @@ def is_new(offer: Offer, log: Log | None) -> bool:
     """Say whether an offer goes beyond what is held.
 
     Raises:
-        EquivocationError: if the log signed a tree of at most the held size that is another tree.
+        EquivocationError: if the log signed a tree of at most the held size that is another tree;
+            with the evidence.
         EvidenceError: if what is held here is damaged.
     """
-    size = log.size if log else 0
+    # What is held and not signed yet, at the end of an own log, contradicts nothing.
+    latest = log.checkpoint() if log else None
+    size = latest[0].size if latest else 0
     offered = offer.checkpoint
     if offered.size > size:
         return True
     if log is not None and offered.size and _held_root(log, offered.size) != offered.root:
+        evidence = evidence_against(log, offer.note)
         raise EquivocationError(
-            f"log {offered.origin} signed two different trees of {offered.size} entries"
+            f"log {offered.origin} signed two different trees of {offered.size} entries",
+            evidence=bytes(evidence) if evidence else None,
         )
     return False
 
@@ -131,7 +138,7 @@ def read_entries(
 
     Raises:
         IncompleteError: if there are more than the limits allow.
-        EquivocationError: if the tree offered does not extend the one held.
+        EquivocationError: if the tree offered does not extend the one held; with the evidence.
         ProofError: if tiles or bundles do not lead to the signed root.
         MalformedError, SignatureError: if the log holds something that is not a valid entry, or
             one twice.
@@ -145,7 +152,7 @@ def read_entries(
         )
     tiles = _read_tiles(source, size, offered)
     if held is not None and size:
-        _check_extends(offered, size, _held_root(held, size), tiles)
+        _require_extends(offer, held, tiles)
     bodies = _read_bodies(source, size, offered, tiles, limits)
     checked = check_bodies(offered.origin, size, bodies, held)
     if checked and not size:
@@ -194,6 +201,33 @@ def _reader(offered: Checkpoint, tiles: TileHashes) -> NodeReader:
     return node_reader(offered.size, read)
 
 
+def check_extends(source: Source, offer: Offer, held: Log) -> None:
+    """Require that a larger tree extends the one held, without reading its entries.
+
+    Raises:
+        EquivocationError: if it does not; with the evidence.
+        ProofError: if the tiles of the peer do not lead to the signed root.
+        EvidenceError: if what is held here is damaged.
+    """
+    latest = held.checkpoint()
+    if latest is not None:
+        _require_extends(offer, held, _read_tiles(source, latest[0].size, offer.checkpoint))
+
+
+def _require_extends(offer: Offer, held: Log, tiles: TileHashes) -> None:
+    """Require that a tree, given by its proven tiles, extends the largest signed one held."""
+    latest = held.checkpoint()
+    if latest is None:
+        return
+    size = latest[0].size
+    try:
+        _check_extends(offer.checkpoint, size, _held_root(held, size), tiles)
+    except EquivocationError as error:
+        read = _reader(offer.checkpoint, tiles)
+        evidence = of_trees(offer.key, latest[1], offer.note, read)
+        raise EquivocationError(error.message, evidence=bytes(evidence)) from None
+
+
 def _check_extends(offered: Checkpoint, size: int, root: bytes, tiles: TileHashes) -> None:
     path = consistency_proof(size, offered.size, _reader(offered, tiles))
     try:
@@ -203,6 +237,23 @@ def _check_extends(offered: Checkpoint, size: int, root: bytes, tiles: TileHashe
             f"log {offered.origin} signed a tree of {offered.size} entries that does not extend "
             f"the {size} it signed before"
         ) from None
+
+
+def peer_tree(source: Source, key: NoteKey) -> tuple[int, NodeReader]:
+    """Return the size a peer offers of a log, and a reader of its tree, tile by tile.
+
+    Tiles are read when they are needed and trusted by nobody: prove what is read.
+    """
+    offered = read_offer(source, key).checkpoint
+    tiles: TileHashes = {}
+
+    def read(tile: Tile) -> Sequence[bytes]:
+        place = tile.level, tile.index
+        if place not in tiles:
+            tiles[place] = split_hashes(_read_tile(source, offered, tile), tile)
+        return tiles[place]
+
+    return offered.size, node_reader(offered.size, read)
 
 
 def _read_bodies(

@@ -19,6 +19,7 @@ from ledger.view import LedgerView, view
 from node.home import Home
 from node.policyfile import home_policy
 from node.states import WitnessedBy, best_proof, entry_state
+from node.taint import taint_of
 from node.verifying import self_contained
 
 
@@ -41,7 +42,11 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One entry, its place and what refers to it."""
+    """One entry, its place and what refers to it.
+
+    `disputed` and `tainted` are the ids of the evidence that puts its place, or what it is
+    composed of, in question.
+    """
 
     id: str
     kind: str
@@ -58,6 +63,8 @@ class Shown:
     witnessed_since: str
     witnesses: list[WitnessedBy]
     proof: list[str]
+    disputed: list[str]
+    tainted: list[str]
     uses: list[str]
     credit: list[dict[str, Any]]
     raw: bytes
@@ -163,6 +170,7 @@ def show_entry(home: Home, prefix: str) -> Shown:
         come = entry_state(log, placed.index, home_policy(home))
         entry = placed.entry
         offered = ledger.contributions.get(id_)
+        dispute = ledger.disputes.of(placed.origin, placed.index)
         return Shown(
             id=id_,
             kind=offered.type if offered else entry.kind,
@@ -179,6 +187,8 @@ def show_entry(home: Home, prefix: str) -> Shown:
             witnessed_since=come.since,
             witnesses=come.witnesses,
             proof=[value.hex() for value in proof],
+            disputed=list(dispute.evidence) if dispute else [],
+            tainted=list(taint_of(entry, ledger, home.store)),
             uses=ledger.users_of(id_),
             credit=list(_credit(ledger, id_)),
             raw=entry.body,

@@ -2,8 +2,9 @@
 
 Reading is a GET of public, verifiable bytes. The home is opened read-only for each, so another
 process may write to it meanwhile. `POST /add-checkpoint` asks this node to cosign a log that it
-knows (`node.witnessing`), and `POST /push` brings a log that it follows (`node.pushes`). Every
-other method is answered with 405. Errors say nothing about this machine.
+knows (`node.witnessing`), `POST /evidence` hands it evidence about one it holds (`node.gossip`),
+and `POST /push` brings a log that it follows (`node.pushes`). Every other method is answered with
+405. Errors say nothing about this machine.
 """
 
 from __future__ import annotations
@@ -11,24 +12,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ledger.errors import (
-    EquivocationError,
+    EvidenceError,
     HomeBusyError,
-    LogFrozenError,
     MalformedError,
     NotFoundError,
     PnodeError,
     UnavailableError,
     UsageError,
 )
+from ledger.evidence import MAX_EVIDENCE_BYTES
 from ledger.witness import MAX_REQUEST_BYTES, SIZE_TYPE, NotCosignedError
 from node.cursor import cursor_of
 from node.gateway import IMMUTABLE, NotAcceptableError, answer
-from node.guard import ask_peers
+from node.gossip import accept_evidence
 from node.home import Home
 from node.pagehtml import POLICY
 from node.published import Published
@@ -111,6 +111,20 @@ class Site:
             return PlainTextResponse(f"{refusal.message}\n", refusal.status, _NOT_STORED)
         return Response(answer, headers={"Content-Type": TEXT, **_NOT_STORED})
 
+    async def add_evidence(self, request: Request) -> Response:
+        """Answer `POST /evidence`: keep what is proven about a log held here."""
+        from starlette.concurrency import run_in_threadpool
+        from starlette.responses import PlainTextResponse
+
+        body = await _body(request, MAX_EVIDENCE_BYTES)
+        try:
+            kept = await run_in_threadpool(accept_evidence, self._home, body)
+        except EvidenceError as error:
+            return PlainTextResponse(f"{error.message}\n", 400, _NOT_STORED)
+        except NotFoundError as error:
+            return PlainTextResponse(f"{error.message}\n", 404, _NOT_STORED)
+        return PlainTextResponse(f"{kept.id}\n", 200, _NOT_STORED)
+
     def file(self, request: Request) -> Response:
         """Answer every other path of the static tree."""
         from starlette.responses import Response
@@ -145,6 +159,7 @@ def create_app(home: Home, *, url: str | None = None, show_peers: bool = False) 
         routes=[
             *Pages(home, url=url, show_peers=show_peers).routes(),
             Route("/ipfs/{cid}", site.block),
+            Route("/evidence", site.add_evidence, methods=["POST"]),
             Route("/add-checkpoint", site.add_checkpoint, methods=["POST"]),
             Route(PUSH_PATH, Pushes(home).push, methods=["POST"]),
             Route("/{path:path}", site.file),
@@ -198,7 +213,6 @@ def serve(
     url: str | None = None,
     show_peers: bool = False,
     ready: Callable[[str], None] | None = None,
-    warn: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a home until it is interrupted, then finish the requests in progress.
 
@@ -209,7 +223,6 @@ def serve(
         url: the address others reach the server by, for the commands that pages show.
         show_peers: whether the page of peers tells whom this node follows.
         ready: called with the URL once connections are accepted.
-        warn: if given, peers are asked for the own log meanwhile, and it is told what is wrong.
 
     Raises:
         UnavailableError: if the address cannot be bound.
@@ -219,22 +232,10 @@ def serve(
         if ready is not None:
             name = f"[{host}]" if ":" in host else host
             ready(f"http://{name}:{bound.getsockname()[1]}")
-        if warn is not None:
-            threading.Thread(target=_guard, args=(home, warn), daemon=True).start()
         try:
             server.run([bound])
         except KeyboardInterrupt:
             return
-
-
-def _guard(home: Home, warn: Callable[[str], None]) -> None:
-    """Ask peers whether this home was restored or copied; one that does not answer says nothing."""
-    try:
-        for asked in ask_peers(home, offline=False):
-            if isinstance(asked.error, LogFrozenError | EquivocationError):
-                warn(f"{asked.error.message}; {asked.error.hint}")
-    except PnodeError as error:
-        warn(error.message)
 
 
 async def _body(request: Request, max_bytes: int) -> bytes:

@@ -22,12 +22,15 @@ from ledger.errors import (
     PnodeError,
     UnavailableError,
 )
+from ledger.heldevidence import frozen_origins
 from ledger.log import find_log
 from node.blockpull import BlockPull, Progress, pull_blocks, silent
 from node.budget import Clock, MeteredSource, SyncLimits
 from node.clock import Clock as WallClock
 from node.clock import utc_now
 from node.cursor import cursor_of
+from node.equivocation import notice, publish_evidence
+from node.gossip import give_evidence, take_evidence
 from node.home import Home
 from node.mirroring import OWN, REFUSED, UNCHANGED, LogReport, take_log
 from node.offers import read_offers
@@ -157,6 +160,7 @@ def _sync(
 ) -> SyncReport:
     with home.reading() as database:
         offers = read_offers(source, database, state, limits)
+        frozen = frozen_origins(database)
     reports: list[LogReport] = []
     for log in sorted(offers.logs, key=lambda log: log.origin != home.origin):
         progress("logs", len(reports), len(offers.logs))
@@ -166,7 +170,13 @@ def _sync(
             break
     else:
         _remember(home, source.address, state, reports, offers.tag)
-    errors = [report.error for report in reports if report.error is not None]
+    errors: list[PnodeError] = [report.error for report in reports if report.error is not None]
+    told = {log.origin for log in reports if isinstance(log.error, EquivocationError)}
+    listed = take_evidence(home, source, errors) if offers.changed else None
+    publish_evidence(home, source)
+    if listed is not None and poster is not None:
+        give_evidence(home, poster, listed)
+    errors += notice(home, frozen, told)
     reports += _unchanged(home, source.address, state, reports)
     pull, pushed = BlockPull(source, home.store, limits, trust_pins=not repair), Pushed()
     if not any(isinstance(error, UnavailableError) for error in errors):

@@ -5,6 +5,8 @@
     /<h>/checkpoint                          the largest signed checkpoint of a log, cosigned
     /<h>/tile/<L>/<N>[.p/<W>]                hash tiles               (c2sp.org/tlog-tiles)
     /<h>/tile/entries/<N>[.p/<W>]            entry bundles
+    /evidence                                the evidence held        (`node.evidencelist`)
+    /equivocation/<id>                       one piece of it          (docs/spec/evidence.md)
     /ipfs/<cid>                              published blocks         (`node.published`)
 
 <h> is the lower-case hex SHA-256 of the origin, for the home's own log and for mirrors alike. The
@@ -25,11 +27,13 @@ from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid
 from ledger.database import Database
 from ledger.errors import EvidenceError, MalformedError, NotFoundError, UsageError
+from ledger.heldevidence import held_evidence
 from ledger.log import Log, logs
 from ledger.observations import cosigned_note
 from ledger.tile import TILE_WIDTH, Tile, encode_bundle, tiles_of
 from ledger.unixfs import checked_block
 from node.cursor import changed_since, cursor_of
+from node.evidencelist import EVIDENCE_FOLDER, EVIDENCE_LIST, encode_evidence_list, evidence_file
 from node.loglist import encode_frontier, encode_logs
 from node.published import Published
 from node.store import LocalStore
@@ -79,6 +83,11 @@ def resolve(
     if path == "/logs":
         keys = (log.key for log, _, _ in signed_logs(database))
         return _tagged(encode_logs(keys))
+    if path == EVIDENCE_LIST:
+        return _tagged(encode_evidence_list(database))
+    if path.startswith(EVIDENCE_FOLDER):
+        body = evidence_file(database, path.removeprefix(EVIDENCE_FOLDER))
+        return Resource(body, TEXT, immutable=True)
     if path == "/frontier":
         return frontier(database)
     if path.startswith(_BLOCK_PREFIX):
@@ -123,6 +132,11 @@ def paths(
                 yield f"/{log_folder(log.origin)}/{Tile(-1, tile.index, tile.width).path}"
     for log, _, _ in held:
         yield f"/{log_folder(log.origin)}/checkpoint"
+    accused = held_evidence(database)
+    for evidence in accused:
+        yield f"{EVIDENCE_FOLDER}{evidence.id}"
+    if accused:
+        yield EVIDENCE_LIST
     yield "/frontier"
     yield "/logs"
 

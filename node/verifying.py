@@ -22,9 +22,11 @@ from ledger.errors import (
     MalformedError,
     NotFoundError,
     PnodeError,
+    StorageError,
     UsageError,
 )
 from ledger.evidence import EVIDENCE_MAGIC, Evidence
+from ledger.heldevidence import evidence_against
 from ledger.log import Log, find_log, places, resolve_id
 from ledger.merkle import leaf_hash
 from ledger.note import Note, NoteKey
@@ -350,11 +352,29 @@ def _held(home: Home | None, origin: str) -> NoteKey | None:
 def _checkpoint(home: Home | None, data: bytes) -> str:
     claimed = Checkpoint.parse(Note.parse(data).text)
     if home is not None:
-        with home.reading() as database:
-            log = find_log(database, claimed.origin)
-            if log is not None:
-                return _held_checkpoint(log, data)
+        try:
+            with home.reading() as database:
+                log = find_log(database, claimed.origin)
+                if log is not None:
+                    return _held_checkpoint(log, data)
+        except EquivocationError as error:
+            raise _kept(home, error) from None
     raise IncompleteError(f"the key of {claimed.origin} is not known here")
+
+
+def _kept(home: Home, error: EquivocationError) -> EquivocationError:
+    """Store the evidence of an equivocation, where that is possible, and say so."""
+    from node.equivocation import keep
+
+    if error.evidence is None:
+        return error
+    try:
+        evidence = keep(home, error.evidence)
+    except StorageError as problem:
+        text = f"{error.message} (the evidence could not be kept: {problem.message})"
+        return EquivocationError(text, evidence=error.evidence)
+    text = f"{error.message} (evidence {evidence.id}, kept)"
+    return EquivocationError(text, evidence=bytes(evidence))
 
 
 def _held_checkpoint(log: Log, data: bytes) -> str:
@@ -367,8 +387,10 @@ def _held_checkpoint(log: Log, data: bytes) -> str:
             hint="run 'pnode audit', and restore this home from a copy",
         )
     if log.root(checkpoint.size) != checkpoint.root:
+        evidence = evidence_against(log, data)
         raise EquivocationError(
-            f"{log.origin} signed a tree of {checkpoint.size} entries that is not the one held"
+            f"{log.origin} signed a tree of {checkpoint.size} entries that is not the one held",
+            evidence=bytes(evidence) if evidence else None,
         )
     return f"size {checkpoint.size} of {log.origin}"
 

@@ -206,10 +206,10 @@ def _require_one_history(
                 )
     except EquivocationError as error:
         # Kept before anything else is done about it: it may never be shown to us again.
-        with database.transaction() as writer:
-            add_sighting(writer, log, checkpoint, note)
         if error.evidence is not None:
             hold(database, Evidence.parse(error.evidence))
+        with database.transaction() as writer:
+            add_sighting(writer, log, checkpoint, note)
         raise refusal from error
 
 

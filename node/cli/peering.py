@@ -184,8 +184,7 @@ def serve_command(
         session.output.flush()
 
     address = None if url is None else public_url(url)
-    warn = None if session.settings.offline else session.output.warn
-    serve(home, host, port, url=address, show_peers=show_peers, ready=ready, warn=warn)
+    serve(home, host, port, url=address, show_peers=show_peers, ready=ready)
 
 
 @command("export", "pnode export /media/usb/pnode", "pnode --offline export ./mirror")

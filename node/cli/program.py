@@ -34,9 +34,7 @@ class Listing:
 COMMANDS: Final[dict[str, dict[str, Listing]]] = {
     "Begin": {
         "init": Listing("identity", "Create a home: keys, log and first entry."),
-        "status": Listing(
-            "identity", "Show this home: its logs, what is signed and witnessed, peers."
-        ),
+        "status": Listing("identity", "Show this home: its log, what is unsigned, peers."),
         "demo": Listing("story", "Play the whole story on small real models."),
     },
     "Contribute": {
@@ -54,6 +52,7 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
     "Check": {
         "verify": Listing("checking", "Check entries, proofs, checkpoints and artifacts offline."),
         "audit": Listing("checking", "Check every log and record held here."),
+        "evidence": Listing("evidence", "List, write and add evidence of equivocation."),
         "replay": Listing("checking", "Rebuild and score again what an entry claims."),
     },
     "Compose": {
@@ -71,7 +70,6 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
         "export": Listing("peering", "Write everything served into a directory."),
     },
     "Diagnose": {
-        "recover": Listing("recovery", "Bring this home's own log back from peers."),
         "doctor": Listing("diagnosis", "Check this installation and home."),
         "completion": Listing("diagnosis", "Print the completion script of a shell."),
     },

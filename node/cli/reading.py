@@ -102,6 +102,8 @@ def show_command(session: Session, id: str, raw: bool) -> None:
         ("witnessed", f"since {shown.witnessed_since}" if shown.witnesses else None),
     ]
     rows += [("witness", f"{each.name}  {each.time}") for each in shown.witnesses]
+    rows += [("disputed", Cell(f"evidence {id_}", "bad")) for id_ in shown.disputed]
+    rows += [("tainted", Cell(f"evidence {id_}", "bad")) for id_ in shown.tainted]
     rows += [("used by", used) for used in shown.uses]
     claims = (f"{item['value']} claimed in {item['attribution']}" for item in shown.credit)
     rows += [("credit", claim) for claim in claims]

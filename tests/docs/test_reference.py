@@ -206,7 +206,7 @@ def written_schemas() -> set[str]:
     return names
 
 
-ARRAYS = {"list", "log", "base.list", "peer.list"}
+ARRAYS = {"list", "log", "base.list", "peer.list", "evidence.list", "evidence.add"}
 
 
 def test_every_json_object_is_documented() -> None:

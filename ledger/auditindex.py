@@ -8,9 +8,11 @@ Only what checking the entries gave is kept here; what a stored column says is n
 from __future__ import annotations
 
 import hashlib
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from ledger.entrycheck import Batch
@@ -18,7 +20,8 @@ from ledger.errors import StorageError
 from ledger.outline import Outline
 
 _TABLES = """
-CREATE TABLE entry (id TEXT, log INT, idx INT, covered INT, kind TEXT, author TEXT, work BLOB);
+CREATE TABLE entry (id TEXT, log INT, idx INT, covered INT, kind TEXT, author INT, work BLOB);
+CREATE TABLE author (code INTEGER PRIMARY KEY, did TEXT);
 CREATE TABLE reference (log INT, id TEXT, field TEXT, target TEXT);
 CREATE TABLE rejected (log INT, idx INT);
 """
@@ -47,6 +50,8 @@ class AuditIndex:
 
     def __init__(self) -> None:
         self._connection = sqlite3.connect("", isolation_level=None)
+        self._secret = secrets.token_bytes(16)
+        self._author = lru_cache(maxsize=4096)(self._new_author)
         self._connection.executescript(
             f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_TABLES} BEGIN;"
         )
@@ -69,7 +74,7 @@ class AuditIndex:
                     each.place,
                     each.place < covered,
                     each.outline.kind,
-                    each.outline.author,
+                    self._author(each.outline.author),
                     work_digest(each.outline) if each.outline.artifacts else None,
                 )
                 for each in accepted
@@ -98,6 +103,13 @@ class AuditIndex:
         """Prepare for questions, when everything was added."""
         with _storage_errors():
             self._connection.executescript(_INDICES)
+
+    def _new_author(self, did: str) -> int:
+        """Return a number for an author, by a hash that nobody can foresee."""
+        hashed = hashlib.blake2b(did.encode("utf-8"), key=self._secret, digest_size=8).digest()
+        code = int.from_bytes(hashed, "big", signed=True)
+        self._insert("INSERT OR IGNORE INTO author VALUES (?, ?)", [(code, did)])
+        return code
 
     def _insert(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
         with _storage_errors():
@@ -138,9 +150,11 @@ class AuditIndex:
     def foreign_withdrawals(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield (id, author, target, its author) of withdrawals by other authors, by id."""
         sql = (
-            "SELECT DISTINCT own.id, own.author, target.id, target.author FROM entry AS own"
-            " JOIN reference ON reference.id = own.id JOIN entry AS target"
+            "SELECT DISTINCT own.id, by.did, target.id, other.did FROM reference"
+            " JOIN entry AS own ON own.id = reference.id JOIN entry AS target"
             " ON target.id = reference.target AND target.covered"
+            " JOIN author AS by ON by.code = own.author"
+            " JOIN author AS other ON other.code = target.author"
             " WHERE own.kind = 'withdrawal' AND own.covered AND own.author <> target.author"
             " ORDER BY own.id"
         )
@@ -163,7 +177,11 @@ class AuditIndex:
 
 def work_digest(outline: Outline) -> bytes:
     """Return a digest of everything that decides how the artifacts of an entry are checked."""
-    named = (outline.artifacts, outline.subjects, outline.resources)
+    return _digest((outline.artifacts, outline.subjects, outline.resources))
+
+
+@lru_cache(maxsize=1024)
+def _digest(named: tuple[tuple[str, ...], ...]) -> bytes:
     return hashlib.blake2b(repr(named).encode("utf-8"), digest_size=16).digest()
 
 

@@ -7,15 +7,14 @@ between processes.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from itertools import islice
 from typing import Final, NamedTuple
 
 from ledger.cid import cid_texts
 from ledger.entry import EntryReader
 from ledger.errors import PnodeError
-from ledger.merkle import leaf_hash
 from ledger.outline import Outline
 
 BATCH: Final = 1_024
@@ -70,10 +69,10 @@ def check_rows(
     read = reader.read if verify else reader.read_verified
     iterator = iter(rows)
     while part := list(islice(iterator, BATCH)):
-        ids = cid_texts([hashlib.sha256(row.body).digest() for row in part])
+        ids = cid_texts([sha256(row.body).digest() for row in part])
         batch = Batch([], [], [], None)
         for row, id_ in zip(part, ids, strict=True):
-            leaf = leaf_hash(row.body)
+            leaf = sha256(b"\x00" + row.body).digest()
             batch.leaves.append(leaf)
             if row.id is not None and (row.id, row.leaf_hash) != (id_, leaf):
                 message = "it is filed under another id or leaf hash than its own"

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from ledger import predicate
@@ -106,13 +107,16 @@ class _Layout:
         self._match = re.compile(writer.source, re.ASCII).fullmatch
         self._kind = statement.kind
         self._checks = tuple(writer.checks)
-        self._distinct = tuple(group for group in writer.distinct if len(group) > 1)
+        self._distinct = tuple(
+            (_getter(group), len(group)) for group in writer.distinct if len(group) > 1
+        )
         paths, groups = outline_paths(statement), writer.groups
         self._author = groups[paths.author]
-        self._references = tuple((name, groups[path]) for name, path in paths.references)
-        self._artifacts = tuple(groups[path] for path in paths.artifacts)
-        self._subjects = tuple((groups[name], groups[digest]) for name, digest in paths.subjects)
-        self._resources = tuple((groups[name], groups[digest]) for name, digest in paths.resources)
+        self._names = tuple(name for name, _ in paths.references)
+        self._references = _getter([groups[path] for _, path in paths.references])
+        self._artifacts = _getter([groups[path] for path in paths.artifacts])
+        self._subjects = _getter([groups[path] for path in paths.subjects])
+        self._resources = _getter([groups[path] for path in paths.resources])
 
     def read(self, text: str) -> Outline | None:
         """Return the outline of a statement of this layout, None if it has another."""
@@ -125,17 +129,25 @@ class _Layout:
                 rule(found[group])
         except MalformedError:
             return None
-        for several in self._distinct:
-            if len({found[group] for group in several}) != len(several):
+        for several, number in self._distinct:
+            if len(set(several(found))) != number:
                 return None
         return Outline(
             self._kind,
             found[self._author],
-            tuple([(name, found[group]) for name, group in self._references]),
-            tuple([found[group] for group in self._artifacts]),
-            tuple([(found[name], found[digest]) for name, digest in self._subjects]),
-            tuple([(found[name], found[digest]) for name, digest in self._resources]),
+            tuple(zip(self._names, self._references(found), strict=True)) if self._names else (),
+            self._artifacts(found),
+            self._subjects(found),
+            self._resources(found),
         )
+
+
+def _getter(groups: Sequence[int]) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
+    """Return what picks some groups of a match, as one slice where they stand side by side."""
+    first, count = groups[0] if groups else 0, len(groups)
+    if list(groups) == list(range(first, first + count)):
+        return itemgetter(slice(first, first + count))
+    return itemgetter(*groups)
 
 
 class _NoLayoutError(Exception):

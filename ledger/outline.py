@@ -31,15 +31,16 @@ class Outline(NamedTuple):
     """What is kept of a valid entry.
 
     `references` are (field, id) in the order they stand; an artifact is a text that may be the
-    CID of one; `subjects` and `resources` are (name, digest) of the files of a contribution.
+    CID of one; `subjects` and `resources` are digest and name of each file of a contribution, one
+    after the other.
     """
 
     kind: str
     author: str
     references: tuple[tuple[str, str], ...]
     artifacts: tuple[str, ...]
-    subjects: tuple[tuple[str, str], ...]
-    resources: tuple[tuple[str, str], ...]
+    subjects: tuple[str, ...]
+    resources: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,14 @@ class OutlinePaths:
     author: Path
     references: tuple[tuple[str, Path], ...]
     artifacts: tuple[Path, ...]
-    subjects: tuple[tuple[Path, Path], ...]
-    resources: tuple[tuple[Path, Path], ...]
+    subjects: tuple[Path, ...]
+    resources: tuple[Path, ...]
 
     @property
     def all(self) -> set[Path]:
         """Every path."""
-        named = {self.author, *self.artifacts}
-        named |= {path for _, path in self.references}
-        return named.union(*self.subjects, *self.resources)
+        named = {self.author, *self.artifacts, *self.subjects, *self.resources}
+        return named | {path for _, path in self.references}
 
 
 def outline_paths(statement: Statement) -> OutlinePaths:
@@ -94,8 +94,8 @@ def outline_of(statement: Statement) -> Outline:
         value(paths.author),
         tuple((name, value(path)) for name, path in paths.references),
         tuple(map(value, paths.artifacts)),
-        tuple((value(name), value(digest)) for name, digest in paths.subjects),
-        tuple((value(name), value(digest)) for name, digest in paths.resources),
+        tuple(map(value, paths.subjects)),
+        tuple(map(value, paths.resources)),
     )
 
 
@@ -108,15 +108,17 @@ def _references(kind: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Pat
             yield name, ("predicate", name)
 
 
-def _subjects(statement: Statement) -> Iterator[tuple[Path, Path]]:
+def _subjects(statement: Statement) -> Iterator[Path]:
     if statement.kind == "contribution":
         for number in range(len(statement.subjects)):
             at: Path = ("subject", number)
-            yield (*at, "name"), (*at, "digest", "sha256")
+            yield (*at, "digest", "sha256")
+            yield (*at, "name")
 
 
-def _resources(statement: Statement) -> Iterator[tuple[Path, Path]]:
+def _resources(statement: Statement) -> Iterator[Path]:
     if statement.kind == "contribution":
         for number in range(len(statement.predicate["manifest"]["resources"])):
             at: Path = ("predicate", "manifest", "resources", number)
-            yield (*at, "name"), (*at, "digest")
+            yield (*at, "digest")
+            yield (*at, "name")

@@ -163,7 +163,7 @@ def test_what_an_outline_holds() -> None:
     assert (outline.kind, outline.author) == ("contribution", ALICE.author.public.did)
     assert outline.references == (("derived_from", cid("a11")), ("derived_from", cid("b11")))
     assert outline.artifacts == tuple(map(str, artifact_cids(statement)))
-    subjects = [(subject.name, subject.sha256) for subject in statement.subjects]
+    subjects = [text for each in statement.subjects for text in (each.sha256, each.name)]
     assert list(outline.subjects) == list(outline.resources) == subjects
     assert LAYOUTS.read(PAYLOADS["composition"][-1]).references == (
         ("members", cid("x11")),

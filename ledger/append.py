@@ -23,6 +23,7 @@ from ledger.heldevidence import check_not_frozen
 from ledger.keys import PrivateKey
 from ledger.log import Log, add_log, check_bodies, store_rows
 from ledger.merkle import leaf_hash
+from ledger.observations import sightings
 from ledger.signinglock import SigningLock
 
 
@@ -61,6 +62,7 @@ class OwnLog:
         stored = self.log.size
         locked = self._lock.read()
         self._check_not_restored(locked, stored)
+        self._check_not_overtaken(stored)
         if stored > locked.size:
             tree = self._read_back(locked.size, stored)
             self._lock.advance(locked, tree)
@@ -90,6 +92,20 @@ class OwnLog:
             )
         if locked.size and self.log.root(locked.size) != locked.root:
             raise LogFrozenError(f"the first {locked.size} entries are not those that were signed")
+
+    def _check_not_overtaken(self, stored: int) -> None:
+        """Require that nobody was seen to hold a checkpoint of this log that is not its own."""
+        for seen, _ in sightings(self.log):
+            if seen.size > stored:
+                raise LogFrozenError(
+                    f"a peer holds {seen.size} entries of this home's own log, here are {stored}: "
+                    "this home was restored or copied"
+                )
+            if self.log.root(seen.size) != seen.root:
+                raise LogFrozenError(
+                    f"a peer holds another tree of {seen.size} entries, signed by this home's key",
+                    hint="do not publish from this home; see docs/how-to/restore.md",
+                )
 
     def _read_back(self, start: int, end: int) -> Checkpoint:
         edge = self.log.edge(start)

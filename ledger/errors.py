@@ -155,4 +155,6 @@ class LogFrozenError(StorageError):
     """Signing now could fork the log, so the home stays read-only."""
 
     code = "log-frozen"
-    default_hint = "this home was probably restored or copied; see docs/how-to/restore.md"
+    default_hint = (
+        "this home was probably restored or copied: run 'pnode recover', see docs/how-to/restore.md"
+    )

@@ -67,6 +67,12 @@ class Log:
         sql = "SELECT coalesce(max(idx) + 1, 0) FROM entry WHERE log = ?"
         return int(next(self.database.query(sql, (self.row_id,)))[0])
 
+    @property
+    def count(self) -> int:
+        """The number of rows of entries: less than `size` in a ledger that lost some."""
+        sql = "SELECT count(*) FROM entry WHERE log = ?"
+        return int(next(self.database.query(sql, (self.row_id,)))[0])
+
     def bodies(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of the entries [start, end) in order."""
         sql = "SELECT body FROM entry WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx"

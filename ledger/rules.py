@@ -38,6 +38,7 @@ CHECKS: Final = {
     "log.cosignature": "every cosignature held is of the tree and by the key it is filed under",
     "log.sighting": "every checkpoint that was only seen is signed by the log's key",
     "log.equivocation": "no evidence says that the log signed two histories",
+    "ledger.rows": "what rows are filed under is what their entries, notes and files say",
     "entry.form": "every entry is an envelope over a statement, in the one accepted form",
     "entry.signature": "every entry is signed by the author it names",
     "entry.filed": "every entry is filed under its own id and leaf hash",

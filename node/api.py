@@ -13,7 +13,7 @@ calls, so several objects and processes can use one home; writers take turns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from node.fetching import Fetched
     from node.publish import Published, Withdrawn
     from node.reading import Listed, LogLine, Shown
+    from node.recovering import Recovered
     from node.replaying import Replayed
     from node.reporting import Reported
     from node.sync import SyncReport
@@ -314,6 +315,29 @@ class Node:
                 )
         except (UnavailableError, EvidenceError) as error:
             return SyncReport(address, (), 0, (), (), (error,))
+
+    def recover(
+        self, peers: Sequence[str] = (), confirm: Callable[[str], None] | None = None
+    ) -> Recovered:
+        """Bring this home's own log back from peers, by default from every peer of this home.
+
+        `confirm` is asked before the signing lock is created or moved; without it nobody is there
+        to say yes, and the lock stays as it is.
+
+        Raises:
+            UsageError: if there is no peer, or the answer is no.
+        """
+        from node.peers import list_peers
+        from node.recovering import recover
+        from node.source import parse_address
+
+        def refuse(question: str) -> None:
+            raise UsageError(f"{question} needs a yes", hint="give `confirm`")
+
+        addresses = [parse_address(text) for text in peers or list_peers(self.home)]
+        if not addresses:
+            raise UsageError("no peer to recover from", hint="name one: pnode recover URL|DIR")
+        return recover(self.home, addresses, confirm=confirm or refuse, offline=self._offline)
 
     def add_peer(self, address: str) -> str:
         """Remember a peer to sync with, or the key of a log that may be pushed here."""

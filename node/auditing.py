@@ -14,6 +14,7 @@ from ledger.checkpoint import open_checkpoint
 from ledger.database import Database, storage_errors
 from ledger.entry import Entry, PlacedEntry
 from ledger.errors import IncompleteError, NotFoundError, PnodeError
+from ledger.filing import check_filing
 from ledger.frontier import Frontier
 from ledger.log import Log, find_log, logs
 from ledger.note import MAX_NOTE_BYTES, Note
@@ -92,6 +93,7 @@ def audit(
         findings += check_repeated(index, {log.row_id: log.origin for log in held})
         if memory is not None and not any(finding.severity == ERROR for finding in findings):
             memory.write(each.latest for each in audits if each.latest is not None)
+        findings += check_filing(database)
         if since is not None:
             findings += _check_since(database, since)
         frontier = Frontier.of(each.latest for each in audits if each.latest is not None)

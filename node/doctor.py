@@ -1,4 +1,7 @@
-"""Checks of an installation and a home, each with what to do about it. Nothing is changed.
+"""Checks of an installation and a home, each with what to do about it.
+
+Nothing is changed, but that a peer which holds more of the own log than this home is put on record
+(`node.guard`).
 
 Packages are looked up by their metadata and never imported, so a broken torch cannot break the
 command that is meant to find that out.
@@ -19,8 +22,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from ledger.errors import LogFrozenError, PnodeError
+from ledger.errors import LogFrozenError, PnodeError, UnavailableError
 from ledger.log import Log
+from node.guard import ask_peers
 from node.home import MARKER, Home
 
 OK: Final = "ok"
@@ -60,9 +64,13 @@ class Diagnosed:
     checks: list[Diagnosis]
 
 
-def diagnose(home: Path, state: Path, *, clock: Callable[[], float] = time.time) -> Diagnosed:
+def diagnose(
+    home: Path, state: Path, *, offline: bool = True, clock: Callable[[], float] = time.time
+) -> Diagnosed:
     """Run every check on this installation and the home at a path, which need not exist."""
     checks = [*_installation(), *_clock(home, clock), *_home(home, state)]
+    if (home / MARKER).is_file():
+        checks += _peers(home, state, offline=offline)
     return Diagnosed(all(check.status != FAIL for check in checks), checks)
 
 
@@ -208,6 +216,22 @@ def _lock(home: Home, log: Log, size: int, signed: int) -> Diagnosis:
     if locked.size < size or signed < locked.size:
         return Diagnosis(name, WARN, where, "run 'pnode init' to finish what was interrupted")
     return Diagnosis(name, OK, f"equals the log: {lock.path}")
+
+
+def _peers(path: Path, state: Path, *, offline: bool) -> Iterator[Diagnosis]:
+    """Ask peers for the own log: one that holds more of it means that signing would fork it."""
+    try:
+        home = replace(Home.open(path, state), untouched=True)
+        for asked in ask_peers(home, offline=offline):
+            name = f"peer {asked.peer}"
+            if asked.error is None:
+                yield Diagnosis(name, OK, f"holds {asked.size} entries of this home's log")
+            elif isinstance(asked.error, UnavailableError):
+                yield Diagnosis(name, WARN, asked.error.message, asked.error.hint)
+            else:
+                yield Diagnosis(name, FAIL, asked.error.message, asked.error.hint)
+    except PnodeError as error:
+        yield Diagnosis("peers", FAIL, error.message, error.hint)
 
 
 def _version(name: str) -> str | None:

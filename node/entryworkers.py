@@ -48,7 +48,8 @@ def check_entries(log: Log, *, jobs: int | None, verified: int = 0) -> Iterator[
     copy = log.database.private_copy
     if jobs is None:
         jobs = default_jobs() if size - verified >= SMALL else 1
-    if jobs > 1 and copy is not None:
+    # Only where every index up to the last has its row does the last say how much work there is.
+    if jobs > 1 and copy is not None and log.count == size:
         yield from _in_processes(copy, log.row_id, size, verified, jobs)
         return
     reader = EntryReader()

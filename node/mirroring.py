@@ -9,7 +9,6 @@ what this home does not, the home was restored or copied, and signing on would f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,12 +22,13 @@ from ledger.errors import (
     UnavailableError,
 )
 from ledger.heldevidence import frozen
-from ledger.log import Log, find_log
+from ledger.log import find_log
 from ledger.mirror import extend
-from node.equivocation import OWN_HINT, learn, react
+from node.equivocation import learn, react
+from node.guard import check_own_offer
 from node.home import Home
 from node.offers import OfferedLog
-from node.pull import Offer, check_extends, is_new, open_offer, read_entries, read_offer
+from node.pull import Offer, is_new, open_offer, read_entries, read_offer
 from node.quota import Quota
 from node.resume import forget, resuming
 from node.source import Source
@@ -91,30 +91,9 @@ def _check_own(home: Home, source: Source, offer: Offer) -> LogReport:
         LogFrozenError: if the peer holds more.
         EquivocationError: if it holds another tree, signed by this home's key.
     """
-    with home.reading() as database:
-        log = Log(database, home.origin)
-        try:
-            larger = is_new(offer, log)
-            if larger:
-                _check_one_history(source, offer, log)
-        except EquivocationError as error:
-            text = f"{source.address}: this home's own {error.message}"
-            raise EquivocationError(text, hint=OWN_HINT, evidence=error.evidence) from None
-        if larger:
-            raise LogFrozenError(
-                f"{source.address} holds {offer.checkpoint.size} entries of this home's own log, "
-                f"here are only {log.size}: this home was restored or copied",
-                hint="do not publish from this home; see docs/how-to/restore.md",
-            )
-        size = log.size
+    size = check_own_offer(home, source.address, offer, source)
     take_over(home, offer)
     return LogReport(home.origin, 0, size, OWN, offer.checkpoint.size)
-
-
-def _check_one_history(source: Source, offer: Offer, log: Log) -> None:
-    """Require that a larger copy of the home's own log extends it, as far as the peer shows."""
-    with suppress(EvidenceError, NotFoundError, UnavailableError, IncompleteError):
-        check_extends(source, offer, log)
 
 
 def _extend_mirror(home: Home, source: Source, offer: Offer, quota: Quota) -> LogReport:

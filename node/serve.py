@@ -12,12 +12,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ledger.errors import (
+    EquivocationError,
     EvidenceError,
     HomeBusyError,
+    LogFrozenError,
     MalformedError,
     NotFoundError,
     PnodeError,
@@ -29,6 +32,7 @@ from ledger.witness import MAX_REQUEST_BYTES, SIZE_TYPE, NotCosignedError
 from node.cursor import cursor_of
 from node.gateway import IMMUTABLE, NotAcceptableError, answer
 from node.gossip import accept_evidence
+from node.guard import ask_peers
 from node.home import Home
 from node.pagehtml import POLICY
 from node.published import Published
@@ -213,6 +217,7 @@ def serve(
     url: str | None = None,
     show_peers: bool = False,
     ready: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> None:
     """Serve a home until it is interrupted, then finish the requests in progress.
 
@@ -223,6 +228,7 @@ def serve(
         url: the address others reach the server by, for the commands that pages show.
         show_peers: whether the page of peers tells whom this node follows.
         ready: called with the URL once connections are accepted.
+        warn: if given, peers are asked for the own log meanwhile, and it is told what is wrong.
 
     Raises:
         UnavailableError: if the address cannot be bound.
@@ -232,10 +238,22 @@ def serve(
         if ready is not None:
             name = f"[{host}]" if ":" in host else host
             ready(f"http://{name}:{bound.getsockname()[1]}")
+        if warn is not None:
+            threading.Thread(target=_guard, args=(home, warn), daemon=True).start()
         try:
             server.run([bound])
         except KeyboardInterrupt:
             return
+
+
+def _guard(home: Home, warn: Callable[[str], None]) -> None:
+    """Ask peers whether this home was restored or copied; one that does not answer says nothing."""
+    try:
+        for asked in ask_peers(home, offline=False):
+            if isinstance(asked.error, LogFrozenError | EquivocationError):
+                warn(f"{asked.error.message}; {asked.error.hint}")
+    except PnodeError as error:
+        warn(error.message)
 
 
 async def _body(request: Request, max_bytes: int) -> bytes:

@@ -184,7 +184,8 @@ def serve_command(
         session.output.flush()
 
     address = None if url is None else public_url(url)
-    serve(home, host, port, url=address, show_peers=show_peers, ready=ready)
+    warn = None if session.settings.offline else session.output.warn
+    serve(home, host, port, url=address, show_peers=show_peers, ready=ready, warn=warn)
 
 
 @command("export", "pnode export /media/usb/pnode", "pnode --offline export ./mirror")

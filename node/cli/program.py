@@ -34,7 +34,9 @@ class Listing:
 COMMANDS: Final[dict[str, dict[str, Listing]]] = {
     "Begin": {
         "init": Listing("identity", "Create a home: keys, log and first entry."),
-        "status": Listing("identity", "Show this home: its log, what is unsigned, peers."),
+        "status": Listing(
+            "identity", "Show this home: its logs, what is signed and witnessed, peers."
+        ),
         "demo": Listing("story", "Play the whole story on small real models."),
     },
     "Contribute": {
@@ -70,6 +72,7 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
         "export": Listing("peering", "Write everything served into a directory."),
     },
     "Diagnose": {
+        "recover": Listing("recovery", "Bring this home's own log back from peers."),
         "doctor": Listing("diagnosis", "Check this installation and home."),
         "completion": Listing("diagnosis", "Print the completion script of a shell."),
     },

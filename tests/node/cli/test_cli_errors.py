@@ -13,6 +13,7 @@ import pytest
 from commandline import Pnode
 
 from ledger.errors import PnodeError
+from ledger.witness import NotCosignedError
 from node.cli.failure import failure_of, gravest
 from node.cli.program import COMMANDS, program
 from node.cli.session import Session
@@ -39,6 +40,7 @@ WITHOUT_HOME = {
     "report": ([NO_SUCH_ID, "-o", "x.html"], 4),
     "peer": (["list"], 4),
     "sync": ([], 4),
+    "recover": ([], 4),
     "serve": ([], 4),
     "export": (["out"], 4),
     "init": (["--unknown"], 2),
@@ -69,6 +71,8 @@ WITH_HOME = [
     (["peer", "remove", "https://nobody.example"], 5),
     (["peer", "add", "ftp://nobody.example"], 2),
     (["sync"], 2),
+    (["recover"], 2),
+    (["recover", "missing", "--yes"], 6),
     (["lits"], 2),
     (["list", "--stauts", "active"], 2),
     (["list", "--status", "gone"], 2),
@@ -220,7 +224,8 @@ def test_every_error_of_the_tree_is_shown_with_its_own_code_and_hint() -> None:
         return [kind, *(found for child in kind.__subclasses__() for found in tree(child))]
 
     for kind in tree(PnodeError):
-        failure = failure_of(kind("what"))
+        status = (409,) if issubclass(kind, NotCosignedError) else ()
+        failure = failure_of(kind(*status, "what"))
         assert (failure.code, failure.exit_code) == (kind.code, kind.exit_code)
         assert failure.message == "what"
         assert failure.hint, kind

@@ -9,11 +9,11 @@ from typing import Any
 from ledger.cid import Cid
 from ledger.cosignature import cosign
 from ledger.dsse import Envelope
-from ledger.encoding import canonical_json
+from ledger.encoding import canonical_json, encode_base64
 from ledger.evidence import different_entries, of_trees, same_size
 from ledger.keys import PrivateKey
 from ledger.merkle import inclusion_proof, leaf_hash, root_of
-from ledger.note import Note
+from ledger.note import ED25519_COSIGNATURE, Note, NoteKey
 from ledger.tlogproof import TlogProof
 from ledger.unixfs import build_directory, build_file
 from tests.ledger.makers import ALICE, TIME, contribution, genesis, withdrawal
@@ -155,3 +155,14 @@ def tensors() -> tuple[bytes, ...]:
     )
     header += b" " * (-len(header) % 8)
     return (len(header).to_bytes(8, "little") + header + bytes(12),)
+
+
+_PATH = encode_base64(LEAF)
+ADD_CHECKPOINT = f"old 2\n{_PATH}\n{_PATH}\n\n".encode() + NOTE
+_VKEY = NoteKey("w.example", ED25519_COSIGNATURE, WITNESS.public)
+POLICY = f"""# two kinds of line need a key
+log {LOG.key} https://log.example
+witness w1 {_VKEY} https://w.example
+group g 1 w1
+quorum g
+""".encode()

@@ -53,14 +53,19 @@ from ledger.keys import PublicKey
 from ledger.layout import Layouts
 from ledger.note import ED25519_COSIGNATURE, Note, NoteKey, NoteVerifier
 from ledger.outline import outline_of
+from ledger.policy import Policy
 from ledger.statement import Statement
 from ledger.tile import Tile, encode_bundle, split_bundle, split_hashes
 from ledger.tlogproof import TlogProof
 from ledger.unixfs import Limits, read_directory, read_file, walk
+from ledger.witness import AddCheckpoint, encode_answer, parse_answer, parse_conflict
 from node.gateway import BlockRequest
 from node.loglist import encode_frontier, encode_logs, parse_logs, split_frontier
 from node.peers import list_peers
+from node.pushing import Standing
+from node.receiving import Received
 from node.source import parse_address
+from node.upload import encode_upload, parse_upload
 from tests.attribution.test_record import RECORD
 from tests.attribution.test_record import TABLE as COALITIONS
 from tests.compose.test_lock import LOCK
@@ -285,6 +290,12 @@ PARSERS = (
     Parser("outcomes", parse_outcomes, (_OUTCOMES,)),
     Parser("coalition-table", exactly(CoalitionTable.parse, lambda table: table.encode()), (COALITIONS.encode(),)),
     Parser("attribution-record", exactly(parse_record, encode), (encode(RECORD),)),
+    Parser("policy", Policy.parse, (documents.POLICY,)),
+    Parser("add-checkpoint", exactly(AddCheckpoint.parse), (documents.ADD_CHECKPOINT,)),
+    Parser("witness-answer", exactly(parse_answer, encode_answer), (documents.COSIGNED.splitlines(keepends=True)[-1],)),
+    Parser("witness-conflict", parse_conflict, (b"17\n",)),
+    Parser("push", exactly(parse_upload, lambda files: encode_upload(files.items())), (encode_upload([("/logs", b"x"), ("/frontier", b"")]),)),
+    Parser("push-standing", Standing.parse, (bytes(Received(3, (Cid.of(b"x"),))).strip(),)),
     Parser("weight", of_text(partial(parse_weight, **_WHAT)), (b"0.25", b"-3")),
     Parser("confidence", of_text(parse_confidence), (b"0.95",)),
 )  # fmt: skip

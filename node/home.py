@@ -1,7 +1,7 @@
 """A home: the folder that holds one node's identity, ledger and blocks.
 
     pnode.toml       marker, written last by `init`: a folder without it is not a home
-    keys/            seed and recovery seed, mode 0600
+    keys/            seed and recovery seed, mode 0600; see `node.keyfile`
     ledger.db        evidence: logs, entries, tiles, checkpoints
     derived.db       listing tables, can be deleted
     store/           blocks and pins
@@ -17,21 +17,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ledger.append import OwnLog
 from ledger.checkpoint import log_key, log_origin
 from ledger.database import Database, storage_errors
-from ledger.encoding import decode_hex
 from ledger.entry import Entry
 from ledger.errors import (
     HomeBusyError,
     IdentityError,
+    LogFrozenError,
     MalformedError,
     NotFoundError,
     UsageError,
@@ -42,6 +42,9 @@ from ledger.predicate import line
 from ledger.signinglock import SigningLock
 from ledger.statement import Statement, Subject
 from node.durable import make_folder, write_atomic
+from node.keyfile import COST, Unlock, is_sealed
+from node.passphrase import from_environment
+from node.seeds import keep_seed, read_key_file, read_seed
 from node.store import LocalStore
 
 MARKER = "pnode.toml"
@@ -54,7 +57,8 @@ _LOCK_SECONDS = 2.0
 class Home:
     """An opened home; `origin` and `author` are its public identity.
 
-    With `untouched`, reading works on a copy and changes not a byte of the folder.
+    `unlock` gives the passphrase when protected keys are needed, never for reading. With
+    `untouched`, reading works on a copy and changes not a byte of the folder.
     """
 
     path: Path
@@ -63,9 +67,19 @@ class Home:
     origin: str
     author: str
     untouched: bool = False
+    unlock: Unlock = field(default=from_environment, compare=False, repr=False)
 
     @classmethod
-    def init(cls, path: Path, state: Path, *, name: str = "", seed: bytes | None = None) -> Home:
+    def init(
+        cls,
+        path: Path,
+        state: Path,
+        *,
+        name: str = "",
+        seed: bytes | None = None,
+        passphrase: bytes | None = None,
+        cost: int = COST,
+    ) -> Home:
         """Create a home, or finish one that was interrupted; an existing home is left alone.
 
         Args:
@@ -73,6 +87,8 @@ class Home:
             state: folder for the signing lock.
             name: display name recorded in the genesis.
             seed: 32 bytes to derive the keys from; random if not given.
+            passphrase: protects the seed on disk.
+            cost: of the passphrase, in scrypt's n.
         """
         if not (path / MARKER).exists():
             _check_name(name)
@@ -80,7 +96,7 @@ class Home:
             with _writer_lock(path):
                 # Another `init` may have finished while this one waited.
                 if not (path / MARKER).exists():
-                    _create(path, state, name, seed)
+                    _create(path, state, name, seed, passphrase, cost)
         home = cls.open(path, state)
         if not home.ledger_path.is_file():
             raise NotFoundError(
@@ -137,13 +153,34 @@ class Home:
         Raises:
             IdentityError: if there is no readable seed.
         """
-        path = self.path / "keys" / "seed"
+        path = self.seed_path
         if not path.is_file():
             raise IdentityError(
                 f"{path} is missing: this home can be read, but it cannot sign",
-                hint="a copied home has no keys on purpose; create your own with 'pnode init'",
+                hint="a copied home has no keys on purpose; create your own with 'pnode init', "
+                "or take over a lost key's log: pnode key recover",
             )
-        return NodeKeys.from_seed(_read_seed(path))
+        return NodeKeys.from_seed(read_seed(path, self.unlock))
+
+    @property
+    def seed_path(self) -> Path:
+        """The key file everything that signs is derived from."""
+        return self.path / "keys" / "seed"
+
+    @property
+    def next_seed_path(self) -> Path:
+        """The key file of a rotation or recovery that is under way (`node.rotation`)."""
+        return self.path / "keys" / "next"
+
+    @property
+    def recovery_path(self) -> Path:
+        """The key file of the recovery key, until it is moved elsewhere."""
+        return self.path / "keys" / "recovery"
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether the seed has a passphrase."""
+        return self.seed_path.is_file() and is_sealed(read_key_file(self.seed_path))
 
     @contextmanager
     def reading(self) -> Iterator[Database]:
@@ -165,9 +202,16 @@ class Home:
     @contextmanager
     def writing(self) -> Iterator[OwnLog]:
         """Open the node's own log for appending, finishing whatever was interrupted."""
-        keys = self.keys()
         with self.locked() as database:
-            yield _own_log(self, database, keys)
+            if self.next_seed_path.exists():
+                raise LogFrozenError(
+                    f"a change of keys in {self.path} was interrupted",
+                    hint="finish it by running it again: 'pnode key rotate' or 'pnode key recover'",
+                )
+            keys = self.keys()
+            if log_origin(keys.log.public) != self.origin:
+                raise HomeBusyError(f"the keys of {self.path} have changed meanwhile")
+            yield own_log(self, database, keys)
 
     def signing_lock(self) -> SigningLock:
         """Return the lock that keeps this node from signing two histories."""
@@ -213,29 +257,42 @@ def _writer_lock(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _own_log(home: Home, database: Database, keys: NodeKeys) -> OwnLog:
+def own_log(home: Home, database: Database, keys: NodeKeys) -> OwnLog:
+    """Return the log of some keys, settled; hold the writer lock while using it."""
     log = OwnLog(database, keys.log, home.signing_lock())
     log.settle()
     return log
 
 
-def _create(path: Path, state: Path, name: str, seed: bytes | None) -> None:
+def _create(
+    path: Path, state: Path, name: str, seed: bytes | None, passphrase: bytes | None, cost: int
+) -> None:
     """Write everything a home consists of, the marker last; what is there already is kept."""
     make_folder(path / "keys", mode=0o700)
-    node_seed = _keep_seed(path / "keys" / "seed", seed)
-    recovery = PrivateKey(_keep_seed(path / "keys" / "recovery", _recovery_of(seed)))
+    node_seed = keep_seed(path / "keys" / "seed", seed, passphrase, cost=cost)
+    recovery = PrivateKey(keep_seed(path / "keys" / "recovery", _recovery_of(seed), None))
     keys = NodeKeys.from_seed(node_seed)
     home = Home(path, state, name, log_origin(keys.log.public), keys.author.public.did)
+    create_lock(home)
+    with Database.create(home.ledger_path) as database:
+        writer = own_log(home, database, keys)
+        if not writer.log.size:
+            writer.append([genesis_entry(keys, commitment(recovery.public), name)])
+        # An interrupted `init` may have signed another name; a log has one genesis.
+        home = replace(home, name=_signed_name(writer))
+    write_marker(home)
+
+
+def create_lock(home: Home) -> None:
+    """Create the signing lock of a log that begins; one that is there is kept."""
     lock = home.signing_lock()
     make_folder(lock.path.parent, mode=0o700)
     lock.create()
-    with Database.create(home.ledger_path) as database:
-        writer = _own_log(home, database, keys)
-        if not writer.log.size:
-            writer.append([_genesis(keys, recovery, name)])
-        # An interrupted `init` may have signed another name; a log has one genesis.
-        home = replace(home, name=_signed_name(writer))
-    write_atomic(path / MARKER, _marker(home).encode())
+
+
+def write_marker(home: Home) -> None:
+    """Say durably which log is this home's own."""
+    write_atomic(home.path / MARKER, _marker(home).encode())
 
 
 def _check_name(name: str) -> None:
@@ -258,7 +315,17 @@ def _marker(home: Home) -> str:
     )
 
 
-def _genesis(keys: NodeKeys, recovery: PrivateKey, name: str) -> Entry:
+def genesis_entry(
+    keys: NodeKeys, committed: str, name: str, continued: Mapping[str, Any] | None = None
+) -> Entry:
+    """Return the first entry of a log.
+
+    Args:
+        keys: those of the log.
+        committed: the commitment to its recovery key.
+        name: a name to be shown.
+        continued: the fields by which it continues another log (`ledger.succession`).
+    """
     origin = log_origin(keys.log.public)
     cosigner = NoteKey(origin, ED25519_COSIGNATURE, keys.cosigner.public)
     statement = Statement(
@@ -269,8 +336,9 @@ def _genesis(keys: NodeKeys, recovery: PrivateKey, name: str) -> Entry:
             "origin": origin,
             "log_key": str(log_key(origin, keys.log.public)),
             "cosigner_key": str(cosigner),
-            "recovery": commitment(recovery.public),
+            "recovery": committed,
             "name": name,
+            **(continued or {}),
         },
     )
     return Entry.sign(statement, keys.author)
@@ -279,21 +347,6 @@ def _genesis(keys: NodeKeys, recovery: PrivateKey, name: str) -> Entry:
 def _signed_name(log: OwnLog) -> str:
     genesis = Entry.stored(next(log.log.bodies(0, 1)))
     return str(genesis.statement.predicate.get("name", ""))
-
-
-def _keep_seed(path: Path, seed: bytes | None) -> bytes:
-    """Return the seed in a file, creating it if this is the first attempt."""
-    if path.exists():
-        return _read_seed(path)
-    created = seed if seed is not None else secrets.token_bytes(32)
-    write_atomic(path, created.hex().encode("ascii") + b"\n", mode=0o600)
-    return created
-
-
-def _read_seed(path: Path) -> bytes:
-    with storage_errors(path):
-        content = path.read_text("ascii", errors="replace").strip()
-    return decode_hex(content, what=f"{path}", length=32)
 
 
 def _recovery_of(seed: bytes | None) -> bytes | None:

@@ -96,6 +96,7 @@ def publish(
     predicate = said | {"cid": str(artifact.cid), "manifest": _manifest(artifact)}
     with home.writing() as log:
         ledger = load_view(log.log.database)
+        _require_open(home, ledger)
         held = _find_same(ledger, predicate)
         if held is not None:
             return _published(home, offer, artifact, log, held, already=True)
@@ -115,7 +116,8 @@ def withdraw(home: Home, prefix: str, reason: str, *, clock: Clock = utc_now) ->
     """Stop the future use of one of this node's own contributions.
 
     Raises:
-        PolicyError: if the contribution has another author or is withdrawn already.
+        PolicyError: if the contribution has another author or is withdrawn already, or if the log
+            of this home was closed.
         NotFoundError: if it is not a contribution.
         UsageError: if a statement cannot hold the reason.
     """
@@ -123,6 +125,7 @@ def withdraw(home: Home, prefix: str, reason: str, *, clock: Clock = utc_now) ->
     with home.writing() as log:
         id_ = resolve_id(log.log.database, prefix)
         ledger = load_view(log.log.database)
+        _require_open(home, ledger)
         offered = ledger.contributions.get(id_)
         if offered is None:
             raise NotFoundError(f"{id_} is not a contribution")
@@ -193,6 +196,17 @@ def _require_own(home: Home, ledger: LedgerView, offered: Contribution, verb: st
         raise PolicyError(
             f"{offered.id} belongs to {offered.author}",
             hint=f"only its author's key, or one that succeeds it, can {verb} a contribution",
+        )
+
+
+def _require_open(home: Home, ledger: LedgerView) -> None:
+    closed = ledger.keys.successions.get(home.origin)
+    if closed is not None:
+        raise PolicyError(
+            f"the log of this home was closed at {closed.size} and goes on as {closed.successor}; "
+            "what it adds does not count",
+            hint="publish from the home that continues it; if that is not yours, see "
+            "docs/how-to/keys.md",
         )
 
 

@@ -29,13 +29,16 @@ if TYPE_CHECKING:
     from node.evidencebook import HeldEvidence
     from node.export import ExportReport
     from node.fetching import Fetched
+    from node.keyring import Keyring, Moved, Protected
     from node.publish import Published, Withdrawn
     from node.reading import Listed, LogLine, Shown
     from node.recovering import Recovered
     from node.replaying import Replayed
     from node.reporting import Reported
+    from node.rotation import Renewed, Revoked
     from node.sync import SyncReport
     from node.verifying import Verified
+    from node.watching import Watched
 
 
 def _silent(step: str, done: int, total: int) -> None:
@@ -70,12 +73,15 @@ class Node:
         *,
         name: str = "",
         seed: bytes | None = None,
+        passphrase: bytes | None = None,
         offline: bool = False,
         progress: Progress | None = None,
         clock: Clock | None = None,
     ) -> Node:
         """Create a home, or open it if it exists; see `Home.init`."""
-        opened = Home.init(home, state or state_folder(), name=name, seed=seed)
+        opened = Home.init(
+            home, state or state_folder(), name=name, seed=seed, passphrase=passphrase
+        )
         return cls(opened, offline=offline, progress=progress, clock=clock)
 
     @classmethod
@@ -362,6 +368,73 @@ class Node:
         from node.export import export
 
         return export(self.home, directory)
+
+    def keys(self) -> Keyring:
+        """Return what is known of the keys of this home."""
+        from node.keyring import show_keys
+
+        return show_keys(self.home)
+
+    def rotate_key(self) -> Renewed:
+        """Take new keys and continue this node's log under them."""
+        from node.rotation import renewed_home, rotate
+
+        renewed = rotate(self.home, clock=self._clock)
+        self.home = renewed_home(self.home, renewed)
+        return renewed
+
+    def recover_key(
+        self, recovery: Path, predecessor: str | None = None, passphrase: bytes | None = None
+    ) -> Renewed:
+        """Continue a log whose key is lost, by its recovery key, under new keys."""
+        from node.rotation import recover, renewed_home
+
+        renewed = recover(self.home, recovery, predecessor=predecessor, passphrase=passphrase)
+        self.home = renewed_home(self.home, renewed)
+        return renewed
+
+    def revoke_key(
+        self,
+        recovery: Path,
+        start: int,
+        log: str | None = None,
+        reason: str = "",
+        passphrase: bytes | None = None,
+    ) -> Revoked:
+        """Say that a stolen key is not to be trusted from an index on; recover its log first."""
+        from node.rotation import renewed_home, revoke
+
+        revoked = revoke(
+            self.home,
+            recovery,
+            start,
+            log=log,
+            reason=reason,
+            passphrase=passphrase,
+            clock=self._clock,
+        )
+        if revoked.renewed is not None:
+            self.home = renewed_home(self.home, revoked.renewed)
+        return revoked
+
+    def change_passphrase(self, passphrase: bytes | None) -> Protected:
+        """Set, change or, with None, remove the passphrase of the keys."""
+        from node.keyring import change_passphrase
+
+        return change_passphrase(self.home, None if passphrase is None else lambda: passphrase)
+
+    def move_recovery_key(self, file: Path) -> Moved:
+        """Move the recovery key out of the home."""
+        from node.keyring import move_recovery_key
+
+        return move_recovery_key(self.home, file)
+
+    def watch(self, *, sync: bool = True) -> Watched:
+        """Look for entries and checkpoints under this node's keys that it did not make."""
+        from node.watching import watch
+
+        reports = self.sync() if sync and not self._offline and self.peers() else ()
+        return watch(self.home, reports)
 
     def serve(self, host: str = "127.0.0.1", port: int = 7677) -> None:
         """Serve the static tree over HTTP until interrupted."""

@@ -26,6 +26,9 @@ from ledger.errors import LogFrozenError, PnodeError, UnavailableError
 from ledger.log import Log
 from node.guard import ask_peers
 from node.home import MARKER, Home
+from node.keyfile import SealedSeed
+from node.keyring import holds_recovery_key
+from node.seeds import read_key_file
 
 OK: Final = "ok"
 WARN: Final = "warn"
@@ -141,6 +144,7 @@ def _home(path: Path, state: Path) -> Iterator[Diagnosis]:
         return
     yield _access(home)
     yield _keys(home)
+    yield _recovery(home)
     yield _disk(path)
     yield from _log(home)
 
@@ -161,11 +165,24 @@ def _keys(home: Home) -> Diagnosis:
         return Diagnosis("keys", WARN, "no seed: this home can be read, not signed with", fix)
     if seed.stat().st_mode & 0o077:
         return Diagnosis("keys", FAIL, f"{seed} is open to others", f"chmod 600 {seed}")
+    if home.next_seed_path.exists():
+        fix = "finish it by running it again: 'pnode key rotate' or 'pnode key recover'"
+        return Diagnosis("keys", WARN, "a change of keys was interrupted", fix)
     try:
+        if home.is_protected:
+            SealedSeed.parse(read_key_file(seed))  # opening it would ask for the passphrase
+            return Diagnosis("keys", OK, f"{home.author}, protected by a passphrase")
         home.keys()
     except PnodeError as error:
         return Diagnosis("keys", FAIL, error.message, error.hint)
     return Diagnosis("keys", OK, home.author)
+
+
+def _recovery(home: Home) -> Diagnosis:
+    if not holds_recovery_key(home):
+        return Diagnosis("recovery key", OK, "not in this home")
+    fix = "move it offline: pnode key recovery --move FILE"
+    return Diagnosis("recovery key", WARN, "still in this home, where a thief finds it", fix)
 
 
 def _disk(path: Path) -> Diagnosis:

@@ -23,7 +23,7 @@ Ask = Callable[[str], str]
 
 
 def from_environment() -> bytes:
-    """Return the passphrase of PNODE_PASSPHRASE or of the file PNODE_PASSPHRASE_FILE names.
+    """Return the passphrase in the file PNODE_PASSPHRASE_FILE names, else PNODE_PASSPHRASE.
 
     Raises:
         IdentityError: if neither is set.
@@ -47,10 +47,10 @@ def find_passphrase(
     """
     if file is not None:
         return read_passphrase(file)
-    if environment.get(VARIABLE):
-        return normalised(environment[VARIABLE])
     if environment.get(FILE_VARIABLE):
         return read_passphrase(Path(environment[FILE_VARIABLE]))
+    if environment.get(VARIABLE):
+        return normalised(environment[VARIABLE])
     if ask is None:
         raise IdentityError(
             "the keys of this home are protected by a passphrase, and none is given",

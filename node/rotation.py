@@ -202,7 +202,7 @@ def revoke(
     renewed = None
     if home.next_seed_path.exists():
         renewed = recover(home, recovery, predecessor=log, passphrase=passphrase, cost=cost)
-        home, log = _renewed_home(home, renewed), log or renewed.predecessor
+        home, log = renewed_home(home, renewed), log or renewed.predecessor
     with home.reading() as database:
         target = _revocable_log(home, database, key, log)
         if start >= target.size:
@@ -217,7 +217,7 @@ def revoke(
         renewed = recover(
             home, recovery, predecessor=target.origin, passphrase=passphrase, cost=cost
         )
-        home = _renewed_home(home, renewed)
+        home = renewed_home(home, renewed)
     with home.writing() as own:
         revoked = Log(own.log.database, target.origin)
         entry = _revocation(key, revoked, start, reason, clock())
@@ -227,7 +227,8 @@ def revoke(
     return Revoked((held or entry).id, target.origin, start, renewed)
 
 
-def _renewed_home(home: Home, renewed: Renewed) -> Home:
+def renewed_home(home: Home, renewed: Renewed) -> Home:
+    """Return a home as it is opened after its keys were renewed."""
     return replace(home, name=renewed.name, origin=renewed.origin, author=renewed.author)
 
 

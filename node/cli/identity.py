@@ -59,20 +59,23 @@ class Standing:
     "init",
     "pnode init --name ada",
     "pnode init --home .pnode",
+    "pnode init --passphrase",
 )
 @click.option("--name", default="", metavar="TEXT", help="A name to be shown beside your key.")
-def init_command(session: Session, name: str) -> None:
+@click.option("--passphrase", is_flag=True, help="Protect the keys on disk by a passphrase.")
+def init_command(session: Session, name: str, passphrase: bool) -> None:
     """Create a home: keys, log and first entry.
 
-    Asks nothing and needs no network. The home is --home, else PNODE_HOME, else the user's data
-    folder. A home that exists is left as it is.
+    Asks for nothing but the passphrase, if one is wanted, and needs no network. The home is --home,
+    else PNODE_HOME, else the user's data folder. A home that exists is left as it is.
     """
     from node.api import Node
     from node.home import MARKER, state_folder
 
     path = session.home_path()
     already = (path / MARKER).exists()
-    home = Node.init(path, state_folder(), name=name).home
+    chosen = session.new_passphrase() if passphrase and not already else None
+    home = Node.init(path, state_folder(), name=name, passphrase=chosen).home
     made = Initialised(home.path.absolute(), home.name, home.origin, home.author, already)
     session.output.result(
         "init",
@@ -89,11 +92,14 @@ def init_command(session: Session, name: str) -> None:
     )
     if already and name and name != home.name:
         session.output.warn(f"the home keeps its name '{home.name}'")
+    if already and passphrase:
+        session.output.warn("the keys are left as they are; see 'pnode key passphrase'")
     if not already:
-        session.output.hint(
-            f"keep a copy of {made.home / 'keys' / 'recovery'} elsewhere and offline; "
-            "then 'pnode publish DIR --license Apache-2.0'"
+        session.output.warn(
+            f"{made.home / 'keys' / 'recovery'} is what brings your log back if its key is lost or "
+            "stolen: move it offline with 'pnode key recovery --move FILE'"
         )
+        session.output.hint("then publish: 'pnode publish DIR --license Apache-2.0'")
 
 
 @command("status", "pnode status", "pnode status --json", "pnode --home ./copied-folder status")

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from node.cli.session import Session
 
 PREFIX = "PNODE"
-GLOBALS = ("--home DIR", "--json", "-q", "-v", "--offline", "--yes", "--no-color", "--debug")
+GLOBALS = (
+    "--home DIR",
+    "--json",
+    "-q",
+    "-v",
+    "--offline",
+    "--yes",
+    "--passphrase-file FILE",
+    "--no-color",
+    "--debug",
+)
 
 
 @dataclass(slots=True)
@@ -39,6 +49,7 @@ class Settings:
     verbose: int = 0
     offline: bool = False
     yes: bool = False
+    passphrase_file: Path | None = None
     no_color: bool = False
     debug: bool = False
     expects_json: bool = False
@@ -76,6 +87,12 @@ def global_options(*, top: bool) -> list[click.Parameter]:
         option("-v", "--verbose", count=True, help="More detail on standard error."),
         option("--offline", is_flag=True, help="Never open a network connection."),
         option("--yes", is_flag=True, help="Answer every question with yes."),
+        option(
+            "--passphrase-file",
+            type=PATH,
+            metavar="FILE",
+            help="Holds the passphrase of protected keys.",
+        ),
         option("--no-color", is_flag=True, help="No colours, also on a terminal."),
         option("--debug", is_flag=True, help="Show a traceback when something fails."),
         version,

@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
         "status": Listing(
             "identity", "Show this home: its logs, what is signed and witnessed, peers."
         ),
+        "key": Listing("keys", "Show, rotate, recover, revoke and protect the keys of this home."),
         "demo": Listing("story", "Play the whole story on small real models."),
     },
     "Contribute": {
@@ -56,6 +57,7 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
         "audit": Listing("checking", "Check every log and record held here."),
         "evidence": Listing("evidence", "List, write and add evidence of equivocation."),
         "replay": Listing("checking", "Rebuild and score again what an entry claims."),
+        "watch": Listing("watching", "Look for entries under your keys that you did not make."),
     },
     "Compose": {
         "base": Listing("composing", "Add and list base models."),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -12,6 +14,8 @@ from node.cli.options import Settings
 from node.cli.output import Mode, Output
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from node.api import Node
     from node.progress import Progress
 
@@ -25,6 +29,7 @@ class Session:
         self.out: TextIO = sys.stdout or StringIO()
         self.err: TextIO = sys.stderr or StringIO()
         self._progress: Progress | None = None
+        self._passphrase: bytes | None = None
 
     @property
     def output(self) -> Output:
@@ -58,12 +63,46 @@ class Session:
         from node.api import Node
         from node.home import state_folder
 
-        return Node.open(
+        node = Node.open(
             self.home_path(),
             state_folder(),
             offline=self.settings.offline,
             progress=self.progress(),
         )
+        node.home = replace(node.home, unlock=self.unlock)
+        return node
+
+    def unlock(self) -> bytes:
+        """Return the passphrase of protected keys; a person at the terminal is asked once.
+
+        Raises:
+            IdentityError: if nobody gives one.
+        """
+        if self._passphrase is None:
+            self._passphrase = self.ask_passphrase(self.settings.passphrase_file, os.environ)
+        return self._passphrase
+
+    def new_passphrase(self) -> bytes:
+        """Return a passphrase for keys that have none yet; a person is asked for it twice."""
+        if self._passphrase is None:
+            file = self.settings.passphrase_file
+            self._passphrase = self.ask_passphrase(file, os.environ, new=True)
+        return self._passphrase
+
+    def ask_passphrase(
+        self, file: Path | None, environment: Mapping[str, str], *, new: bool = False
+    ) -> bytes:
+        """Return a passphrase from a file, the environment or the terminal."""
+        from node.passphrase import find_passphrase
+
+        someone = sys.stdin.isatty() and self.err.isatty()
+        return find_passphrase(file, environment, self._ask if someone else None, twice=new)
+
+    def _ask(self, prompt: str) -> str:
+        from getpass import getpass
+
+        self._settle()
+        return getpass(prompt, self.err)
 
     def progress(self) -> Progress:
         """Return where long steps report to."""

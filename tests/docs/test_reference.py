@@ -224,15 +224,25 @@ def test_the_documented_keys_are_those_of_the_results() -> None:
     from node.doctor import Diagnosed
     from node.export import ExportReport
     from node.fetching import Fetched
+    from node.keyring import Keyring, Moved, Protected
     from node.publish import Published, Withdrawn
     from node.reading import Shown
     from node.replaying import Replayed
     from node.reporting import Reported
+    from node.rotation import Renewed, Revoked
     from node.verifying import Verified
+    from node.watching import Watched
 
     types = {
         "init": Initialised,
         "status": Standing,
+        "key.show": Keyring,
+        "key.rotate": Renewed,
+        "key.recover": Renewed,
+        "key.revoke": Revoked,
+        "key.passphrase": Protected,
+        "key.recovery": Moved,
+        "watch": Watched,
         "publish": Published,
         "withdraw": Withdrawn,
         "show": Shown,

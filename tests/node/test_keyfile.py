@@ -144,8 +144,8 @@ def test_a_passphrase_comes_from_the_file_then_the_variables_then_the_person(
         return "four"
 
     assert find_passphrase(given_file, both, ask) == b"one"
-    assert find_passphrase(None, both, ask) == b"three"
-    assert find_passphrase(None, {"PNODE_PASSPHRASE_FILE": str(named)}, ask) == b"two"
+    assert find_passphrase(None, both, ask) == b"two"
+    assert find_passphrase(None, {"PNODE_PASSPHRASE": "three"}, ask) == b"three"
     assert find_passphrase(None, {"PNODE_PASSPHRASE": ""}, ask) == b"four"
     with pytest.raises(IdentityError, match="none is given") as caught:
         find_passphrase(None, {}, None)

@@ -61,7 +61,10 @@ def find_passphrase(
 
 def asked(ask: Ask, *, twice: bool) -> bytes:
     """Ask for a passphrase, and again if it is new."""
-    passphrase = normalised(ask("New passphrase: " if twice else "Passphrase: "))
+    answer = ask("New passphrase: " if twice else "Passphrase: ")
+    if not answer and not twice:
+        raise IdentityError("no passphrase was entered", hint="run the command again to enter it")
+    passphrase = normalised(answer)
     if twice and normalised(ask("The same again: ")) != passphrase:
         raise IdentityError("the two passphrases differ", hint="nothing was changed; try again")
     return passphrase

@@ -42,8 +42,10 @@ from node.clock import Clock, utc_now
 from node.durable import sync_folder
 from node.home import Home, create_lock, genesis_entry, own_log, write_marker
 from node.keyfile import COST
+from node.policyfile import home_policy
 from node.reading import load_view
 from node.seeds import keep_seed, read_seed, remove_leftovers
+from node.states import largest_witnessed
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def recover(
 ) -> Renewed:
     """Continue a log whose key is lost or stolen, by its recovery key, under new keys.
 
-    The log is closed at the largest tree of it that is signed and held here.
+    The log is closed at the largest tree of it that is held and witnessed, or else signed.
 
     Args:
         recovery: the file of the recovery key.
@@ -149,7 +151,7 @@ def _recover(
     cost: int,
 ) -> Home:
     old = recoverable_log(home, database, key, predecessor)
-    point = closing_point(old)
+    point = closing_point(home, old)
     # Staged before the seed: whoever finds a new seed finds its recovery key too.
     next_recovery = PrivateKey(keep_seed(_next_recovery(home), None, None))
     if not home.next_seed_path.exists():
@@ -278,12 +280,18 @@ def _is_named(log: Log, text: str) -> bool:
     return text == log.origin or log.origin.split("/")[-1].startswith(text)
 
 
-def closing_point(log: Log) -> Checkpoint:
-    """Return the tree at which a log is closed by a recovery: the largest signed one held.
+def closing_point(home: Home, log: Log) -> Checkpoint:
+    """Return the tree at which a log is closed by a recovery.
+
+    It is the largest one that witnesses have seen, as many as the home's policy asks for; without
+    a policy, or if they have seen none, the largest signed one that is held.
 
     Raises:
         IncompleteError: if none is held.
     """
+    witnessed = largest_witnessed(log, home_policy(home))
+    if witnessed is not None:
+        return witnessed
     latest = log.checkpoint()
     if latest is None:
         raise IncompleteError(f"no signed checkpoint of {log.origin} is held here")

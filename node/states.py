@@ -65,6 +65,12 @@ def witnessed_size(log: Log, policy: Policy | None) -> int:
     return max((tree.size for tree, _, _ in _witnessed(log, policy)), default=0)
 
 
+def largest_witnessed(log: Log, policy: Policy | None) -> Checkpoint | None:
+    """Return the largest witnessed tree of a log whose entries are held, if there is one."""
+    trees = (tree for tree, _, _ in _witnessed(log, policy) if tree.size <= log.size)
+    return max(trees, key=lambda tree: tree.size, default=None)
+
+
 def best_proof(log: Log, index: int, policy: Policy | None) -> TlogProof:
     """Return the proof of an entry under its largest witnessed checkpoint, else its largest.
 

@@ -51,6 +51,7 @@ from ledger.witness import (
 )
 from node.clock import PosixClock, posix_now
 from node.home import Home
+from node.lineage import own_origins
 from node.policyfile import home_policy
 from node.pull import Offer, is_new
 from node.source import Poster
@@ -94,6 +95,8 @@ def add_checkpoint(home: Home, body: bytes, *, clock: PosixClock = posix_now) ->
     except IdentityError:
         raise NotCosignedError(404, "this node has no keys and cosigns no log") from None
     with home.locked() as database:
+        if request.origin in own_origins(home, database):
+            raise NotCosignedError(404, "this node continues that log, and cosigns only others")
         key = known_log(home, database, request.origin)
         if key is not None and request.origin in frozen_origins(database):
             raise NotCosignedError(403, f"there is evidence against {request.origin}")
@@ -135,7 +138,7 @@ def cosign_mirror(
     Raises:
         EquivocationError: if the tree held does not extend one that was cosigned.
     """
-    if log.origin == home.origin or log.origin in frozen_origins(database):
+    if log.origin in own_origins(home, database) or log.origin in frozen_origins(database):
         return
     try:
         cosigner = Cosigner.of(home)

@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ledger.errors import UsageError
+from ledger.errors import IdentityError, UsageError
 from node.cli.options import Settings
 from node.cli.output import Mode, Output
 
@@ -30,6 +30,7 @@ class Session:
         self.err: TextIO = sys.stderr or StringIO()
         self._progress: Progress | None = None
         self._passphrase: bytes | None = None
+        self._refused: IdentityError | None = None
 
     @property
     def output(self) -> Output:
@@ -78,8 +79,14 @@ class Session:
         Raises:
             IdentityError: if nobody gives one.
         """
+        if self._refused is not None:
+            raise self._refused
         if self._passphrase is None:
-            self._passphrase = self.ask_passphrase(self.settings.passphrase_file, os.environ)
+            try:
+                self._passphrase = self.ask_passphrase(self.settings.passphrase_file, os.environ)
+            except IdentityError as error:
+                self._refused = error  # a sync that cannot cosign asks once, not for every log
+                raise
         return self._passphrase
 
     def new_passphrase(self) -> bytes:

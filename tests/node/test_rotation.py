@@ -22,6 +22,7 @@ from ledger.statement import Statement, Subject
 from node.api import Node
 from node.home import Home
 from node.keyring import change_passphrase, move_recovery_key, show_keys
+from node.lineage import own_origins
 from node.rotation import Renewed, recover, revoke, rotate
 from tests.faults import kill_at, trace
 from tests.node.worlds import Place, check_home, clock, predicate_of, say, snapshot, write_suite
@@ -500,3 +501,46 @@ def test_a_process_that_opened_the_home_before_a_rotation_signs_nothing(publishe
     with pytest.raises(HomeBusyError, match="changed meanwhile"), stale.writing():
         pytest.fail("it was opened")
     check_home(published.open())
+
+
+def test_a_home_cosigns_no_log_that_it_continues(published: Place, tmp_path: Path) -> None:
+    rotated(published)
+    node = published.open()
+    bob = Place(tmp_path / "bob").init("bob")
+    node.export(tmp_path / "out")
+    bob.sync([str(tmp_path / "out")])
+    bob.export(tmp_path / "back")
+    node.sync([str(tmp_path / "back")])
+    with node.home.reading() as database:
+        own = own_origins(node.home, database)
+        sql = "SELECT log.origin, c.key FROM cosignature c JOIN log ON log.id = c.log"
+        rows = list(database.query(sql))
+    assert len(own) == 2
+    by_us = {origin for origin, key in rows if key.startswith(node.home.origin)}
+    assert by_us == {bob.home.origin}
+
+
+def test_a_recovery_closes_at_what_witnesses_have_seen(published: Place, tmp_path: Path) -> None:
+    """What the thief signed since then was seen by nobody and does not count."""
+    recovery = recovery_file(published, tmp_path)
+    node = published.open()
+    bob = Place(tmp_path / "bob").init("bob")
+    policy = f"witness bob {show_keys(bob.home).cosigner_key}\nquorum bob\n"
+    (published.home / "policy.txt").write_text(policy)
+    node.export(tmp_path / "out")
+    bob.sync([str(tmp_path / "out")])
+    bob.export(tmp_path / "back")
+    node.sync([str(tmp_path / "back")])
+    late = node.publish(write_suite(tmp_path / "late", "late"))
+    assert recovered(published, recovery).closed_at == 2
+    assert published.open().show(str(late.id)).status == "revoked"
+
+
+def test_a_policy_whose_witnesses_saw_nothing_closes_at_what_is_signed(
+    published: Place, tmp_path: Path
+) -> None:
+    recovery = recovery_file(published, tmp_path)
+    bob = Place(tmp_path / "bob").init("bob")
+    policy = f"witness bob {show_keys(bob.home).cosigner_key}\nquorum bob\n"
+    (published.home / "policy.txt").write_text(policy)
+    assert recovered(published, recovery).closed_at == 2

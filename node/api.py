@@ -433,7 +433,7 @@ class Node:
         """Look for entries and checkpoints under this node's keys that it did not make."""
         from node.watching import watch
 
-        reports = self.sync() if sync and not self._offline and self.peers() else ()
+        reports = self.sync(push=False) if sync and not self._offline and self.peers() else ()
         return watch(self.home, reports)
 
     def serve(self, host: str = "127.0.0.1", port: int = 7677) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.database import storage_errors
-from ledger.errors import MalformedError
+from ledger.errors import MalformedError, NotFoundError
 from ledger.evidence import MAX_EVIDENCE_BYTES, Evidence
 from ledger.heldevidence import find_evidence, held_evidence
 from node.clock import Clock, utc_now
@@ -68,6 +68,8 @@ def add_evidence(
 
 
 def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file", hint="check the path")
     with storage_errors(path), path.open("rb") as stream:
         data = stream.read(MAX_EVIDENCE_BYTES + 1)
     if len(data) > MAX_EVIDENCE_BYTES:

@@ -38,10 +38,11 @@ def candidate(name: str, **changes: Any) -> Candidate:
 ADA, BO, CY = candidate("1"), candidate("2", author="bo", license="MIT"), candidate("3")
 OLD, GONE = candidate("4", status="superseded"), candidate("5", status="withdrawn")
 FOREIGN = candidate("6", base=OTHER)
+FORKED = candidate("f", status="disputed")
 SUITE, DEV = candidate("7", type="suite", base=None), candidate("8", type="suite", base=None)
 STALE = candidate("9", type="suite", base=None, status="superseded")
 PULLED = candidate("10", type="suite", base=None, status="withdrawn")
-ALL = (ADA, BO, CY, OLD, GONE, FOREIGN, SUITE, DEV, STALE, PULLED)
+ALL = (ADA, BO, CY, OLD, GONE, FORKED, FOREIGN, SUITE, DEV, STALE, PULLED)
 RECIPE = Recipe(
     base="tiny",
     members=Selection(),
@@ -108,8 +109,13 @@ def test_selections(selection: Selection, wanted: set[Candidate]) -> None:
 
 @pytest.mark.parametrize(
     ("named", "reason"),
-    [(OLD, "is superseded"), (GONE, "is withdrawn"), (FOREIGN, OTHER)],
-    ids=["superseded", "withdrawn", "another base"],
+    [
+        (OLD, "is superseded"),
+        (GONE, "is withdrawn"),
+        (FORKED, "is disputed"),
+        (FOREIGN, OTHER),
+    ],
+    ids=["superseded", "withdrawn", "disputed", "another base"],
 )
 def test_named_member_that_cannot_be_used_is_refused_by_id(named: Candidate, reason: str) -> None:
     with pytest.raises(PolicyError, match=reason) as caught:

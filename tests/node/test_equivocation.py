@@ -367,7 +367,9 @@ def test_a_kill_anywhere_leaves_nothing_or_the_evidence(tmp_path: Path) -> None:
     fresh()
     calls = trace(action, place)
     seen = set()
-    for number in range(1, len(calls) + 2):
+    # What comes before the evidence is stored writes to peers.db only.
+    first = next(n for n, call in enumerate(calls, 1) if "writer.lock" in call)
+    for number in range(first, len(calls) + 2):
         home = fresh()
         kill_at(number, action, place)
         count = (len(held(home)), len(statements(home)))

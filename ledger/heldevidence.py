@@ -16,7 +16,6 @@ from ledger.database import Database
 from ledger.errors import EquivocationError, EvidenceError, NotFoundError, UsageError
 from ledger.evidence import Evidence, of_trees
 from ledger.log import Log
-from ledger.tile import node_reader
 
 MAX_PER_LOG: Final = 16
 MIN_EVIDENCE_PREFIX: Final = 12
@@ -66,7 +65,7 @@ def evidence_against(log: Log, note: bytes) -> Evidence | None:
     if latest is None:
         return None
     try:
-        return of_trees(log.key, note, latest[1], node_reader(latest[0].size, log.tile))
+        return of_trees(log.key, note, latest[1], log.node)
     except EvidenceError:
         return None
 

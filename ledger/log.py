@@ -21,6 +21,7 @@ from ledger.entry import Entry, EntryReader, entry_id
 from ledger.entrycheck import Row
 from ledger.errors import EvidenceError, MalformedError, NotFoundError, UsageError
 from ledger.merkle import (
+    HASH_SIZE,
     CompactRange,
     consistency_proof,
     inclusion_proof,
@@ -28,7 +29,16 @@ from ledger.merkle import (
     subtree_root,
 )
 from ledger.note import Note, NoteKey
-from ledger.tile import TILE_WIDTH, Tile, changed_tiles, node_reader, perfect_root, split_hashes
+from ledger.tile import (
+    TILE_BITS,
+    TILE_WIDTH,
+    Tile,
+    TileNodes,
+    changed_tiles,
+    node_reader,
+    perfect_root,
+    split_hashes,
+)
 from ledger.tlogproof import TlogProof
 
 if TYPE_CHECKING:
@@ -59,7 +69,7 @@ class Log:
         self.row_id: int = row[0]
         self.key = NoteKey.parse(row[1])
         # The least recently used tile comes first; what is read again moves to the end.
-        self._tiles: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
+        self._tiles: OrderedDict[tuple[int, int], TileNodes] = OrderedDict()
 
     @property
     def size(self) -> int:
@@ -91,23 +101,34 @@ class Log:
         row = next(self.database.query(sql, (self.row_id, leaf)), None)
         return None if row is None else int(row[0])
 
-    def tile(self, tile: Tile) -> list[bytes]:
+    def tile(self, tile: Tile) -> Sequence[bytes]:
         """Return the stored hashes of a tile, at least `tile.width` of them."""
+        return self._nodes(tile).hashes
+
+    def node(self, level: int, index: int) -> bytes:
+        """Return the root of the perfect subtree (level, index), as `ledger.merkle` reads nodes."""
+        tile_level, height = divmod(level, TILE_BITS)
+        within = index & (TILE_WIDTH >> height) - 1
+        tile = Tile(tile_level, index >> TILE_BITS - height, within + 1 << height)
+        return self._nodes(tile).node(height, within)
+
+    def _nodes(self, tile: Tile) -> TileNodes:
+        """Return what is stored of a tile, from the cache if it was read lately."""
         key = (tile.level, tile.index)
-        hashes = self._tiles.get(key)
-        if hashes is not None and len(hashes) >= tile.width:
+        nodes = self._tiles.get(key)
+        if nodes is not None and len(nodes.hashes) >= tile.width:
             self._tiles.move_to_end(key)
-        else:
-            sql = "SELECT hashes FROM tile WHERE log = ? AND level = ? AND idx = ?"
-            row = next(self.database.query(sql, (self.row_id, *key)), None)
-            stored = b"" if row is None else row[0]
-            if len(stored) < tile.width * 32:
-                raise EvidenceError(f"{self.origin}: {tile.path} is missing from the ledger")
-            hashes = split_hashes(stored, Tile(*key, len(stored) // 32))
-            self._tiles[key] = hashes
-            if len(self._tiles) > _CACHED_TILES:
-                self._tiles.popitem(last=False)
-        return hashes
+            return nodes
+        sql = "SELECT hashes FROM tile WHERE log = ? AND level = ? AND idx = ?"
+        row = next(self.database.query(sql, (self.row_id, *key)), None)
+        stored = b"" if row is None else row[0]
+        if len(stored) < tile.width * HASH_SIZE:
+            raise EvidenceError(f"{self.origin}: {tile.path} is missing from the ledger")
+        nodes = TileNodes(split_hashes(stored, Tile(*key, len(stored) // HASH_SIZE)))
+        self._tiles[key] = nodes
+        if len(self._tiles) > _CACHED_TILES:
+            self._tiles.popitem(last=False)
+        return nodes
 
     def forget_tiles(self) -> None:
         """Read tiles anew, because they have grown."""
@@ -115,14 +136,13 @@ class Log:
 
     def edge(self, size: int) -> CompactRange:
         """Return the compact range of the first `size` entries."""
-        read = node_reader(size, self.tile)
         levels = [level for level in range(size.bit_length()) if size >> level & 1]
-        roots = [read(level, (size >> level) - 1) for level in reversed(levels)]
+        roots = [self.node(level, (size >> level) - 1) for level in reversed(levels)]
         return CompactRange(size, roots)
 
     def root(self, size: int) -> bytes:
         """Return the root of the first `size` entries, from the tiles."""
-        return subtree_root(0, size, node_reader(size, self.tile))
+        return subtree_root(0, size, self.node)
 
     def notes(self) -> Iterator[tuple[int, bytes]]:
         """Yield the stored checkpoint notes, unparsed, with the size each is filed under."""
@@ -139,11 +159,11 @@ class Log:
 
     def prove_inclusion(self, index: int, size: int) -> list[bytes]:
         """Return the inclusion path of an entry in the tree of `size` entries."""
-        return inclusion_proof(index, size, node_reader(size, self.tile))
+        return inclusion_proof(index, size, self.node)
 
     def prove_consistency(self, old_size: int, new_size: int) -> list[bytes]:
         """Return the consistency path between two sizes."""
-        return consistency_proof(old_size, new_size, node_reader(new_size, self.tile))
+        return consistency_proof(old_size, new_size, self.node)
 
     def prove(self, index: int) -> TlogProof:
         """Return the proof file of an entry under the largest checkpoint.
@@ -317,7 +337,7 @@ def store_rows(writer: sqlite_utils.Database, log: Log, bodies: Sequence[bytes])
     log.forget_tiles()
     end = size + len(bodies)
 
-    def read(tile: Tile) -> list[bytes]:
+    def read(tile: Tile) -> Sequence[bytes]:
         return tiles.get((tile.level, tile.index)) or log.tile(tile)
 
     return subtree_root(0, end, node_reader(end, read))

@@ -113,14 +113,42 @@ def node_reader(size: int, read: TileReader) -> NodeReader:
     return node
 
 
+class TileNodes:
+    """The hashes of a tile and the nodes inside it, each level hashed when it is first asked for.
+
+    What many proofs of one log read again and again; hashing a tile takes longer than reading it.
+    """
+
+    __slots__ = ("_levels",)
+
+    def __init__(self, hashes: Sequence[bytes]) -> None:
+        self._levels: list[Sequence[bytes]] = [hashes]
+
+    @property
+    def hashes(self) -> Sequence[bytes]:
+        """The hashes of the tile itself."""
+        return self._levels[0]
+
+    def node(self, height: int, index: int) -> bytes:
+        """Return the root over the hashes [index << height, (index + 1) << height)."""
+        while len(self._levels) <= height:
+            below = self._levels[-1]
+            self._levels.append(_parents(below[: len(below) & ~1]))
+        return self._levels[height][index]
+
+
 def perfect_root(hashes: Sequence[bytes]) -> bytes:
     """Return the root over 2^k sibling hashes."""
+    while len(hashes) > 1:
+        hashes = _parents(hashes)
+    return hashes[0]
+
+
+def _parents(hashes: Sequence[bytes]) -> list[bytes]:
     # The same as node_hash, without a call for each of the many nodes.
     sha256 = hashlib.sha256
-    while len(hashes) > 1:
-        pairs = zip(hashes[::2], hashes[1::2], strict=True)
-        hashes = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
-    return hashes[0]
+    pairs = zip(hashes[::2], hashes[1::2], strict=True)
+    return [sha256(b"\x01" + left + right).digest() for left, right in pairs]
 
 
 def split_hashes(data: bytes, tile: Tile) -> list[bytes]:

@@ -36,7 +36,6 @@ from ledger.evidence import Evidence
 from ledger.heldevidence import frozen, held_evidence, hold
 from ledger.log import Log, find_log
 from ledger.merkle import NodeReader, subtree_root
-from ledger.tile import node_reader
 from node.clock import Clock, utc_now
 from node.home import Home
 from node.pull import peer_tree
@@ -226,7 +225,7 @@ def _held_reader(database: Database, evidence: Evidence, number: int) -> NodeRea
     log = find_log(database, evidence.origin)
     if log is None or log.size < point.size:
         return None
-    read = node_reader(point.size, log.tile)
+    read = log.node
     try:
         return read if subtree_root(0, point.size, read) == point.root else None
     except EvidenceError:

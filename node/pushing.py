@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ledger.cid import Cid
@@ -24,10 +24,12 @@ from ledger.errors import (
     PnodeError,
     UnavailableError,
 )
-from ledger.log import Log
+from ledger.heldevidence import frozen_origins
+from ledger.log import Log, find_log
 from ledger.tile import TILE_WIDTH, Tile, changed_tiles, encode_bundle, tiles_of
 from node.blockpull import Progress
 from node.home import Home
+from node.lineage import own_origins
 from node.peerstate import PeerState
 from node.source import Poster
 from node.tree import log_folder
@@ -76,16 +78,27 @@ class Standing:
 
 
 def push_own_log(home: Home, peer: Poster, state: PeerState, progress: Progress) -> Pushed:
-    """Bring a peer what it lacks of this home's own log; what goes wrong is in the result."""
+    """Bring a peer what it lacks of this home's own log; what goes wrong is in the result.
+
+    After a change of keys also of the logs that it continues, the oldest first: their last entry
+    says where they go on.
+    """
     with home.reading() as database:
-        log = Log(database, home.origin)
-        latest = log.checkpoint()
-        if latest is None:
-            return Pushed()
-        behind = state.offers(peer.address).get(home.origin, 0) < latest[0].size
-        if not behind and not state.push_unfinished(peer.address):
-            return Pushed()
-        return _Push(home, peer, log, latest[1], progress).run(state)
+        entries = blocks = 0
+        pushed = Pushed()
+        for origin in reversed(own_origins(home, database)):
+            log = find_log(database, origin)
+            latest = log.checkpoint() if log is not None else None
+            if log is None or latest is None or origin in frozen_origins(database):
+                continue
+            behind = state.offers(peer.address).get(origin, 0) < latest[0].size
+            if not behind and not (origin == home.origin and state.push_unfinished(peer.address)):
+                continue
+            pushed = _Push(home, peer, log, latest[1], progress).run(state)
+            entries, blocks = entries + pushed.entries, blocks + pushed.blocks
+            if isinstance(pushed.error, UnavailableError):
+                break
+        return replace(pushed, entries=entries, blocks=blocks)
 
 
 class _Push:

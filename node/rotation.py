@@ -284,18 +284,23 @@ def closing_point(home: Home, log: Log) -> Checkpoint:
     """Return the tree at which a log is closed by a recovery.
 
     It is the largest one that witnesses have seen, as many as the home's policy asks for; without
-    a policy, or if they have seen none, the largest signed one that is held.
+    a policy, or if they have seen none, the largest signed one that is held. Of a log that signed
+    two histories it is at most what both share, so that readers of either find the tree named.
 
     Raises:
         IncompleteError: if none is held.
     """
-    witnessed = largest_witnessed(log, home_policy(home))
-    if witnessed is not None:
-        return witnessed
-    latest = log.checkpoint()
-    if latest is None:
-        raise IncompleteError(f"no signed checkpoint of {log.origin} is held here")
-    return latest[0]
+    point = largest_witnessed(log, home_policy(home))
+    if point is None:
+        latest = log.checkpoint()
+        if latest is None:
+            raise IncompleteError(f"no signed checkpoint of {log.origin} is held here")
+        point = latest[0]
+    sql = "SELECT min(common) FROM evidence WHERE origin = ?"
+    (common,) = next(log.database.query(sql, (log.origin,)))
+    if common and common < point.size:
+        return Checkpoint(log.origin, common, log.root(common))
+    return point
 
 
 def read_recovery(home: Home, path: Path) -> PrivateKey:

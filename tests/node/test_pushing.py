@@ -16,6 +16,8 @@ from node.artifacts import store_document
 from node.home import Home
 from node.peers import add_peer
 from node.pushes import Pushes
+from node.reading import load_view
+from node.rotation import renewed_home, rotate
 from node.serve import create_app
 from node.source import HTTPSource
 from node.sync import COMPLETE, sync
@@ -68,6 +70,22 @@ def test_entries_and_blocks_reach_a_peer_that_cannot_pull(near: Home, far: Home)
         assert (again.errors, again.pushed.entries, again.state) == ((), 0, COMPLETE)
         append(near, 2, "later")
         assert sync(near, source).pushed.entries == 2
+    check_home(far)
+
+
+def test_after_a_rotation_the_end_of_the_old_log_is_pushed_too(near: Home, far: Home) -> None:
+    append(near, 2)
+    with running(far) as url, HTTPSource(url) as source:
+        sync(near, source)
+        old, heir = near, renewed_home(near, rotate(near))
+        sync(heir, source)
+        assert sizes(far)[old.origin] == 4
+        assert heir.origin not in sizes(far)
+        add_peer(far, vkey(heir))
+        again = sync(heir, source)
+        assert (again.errors, sizes(far)[heir.origin]) == ((), 1)
+    with far.reading() as database:
+        assert load_view(database).identity(heir.author) == old.author
     check_home(far)
 
 

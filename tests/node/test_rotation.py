@@ -536,6 +536,17 @@ def test_a_recovery_closes_at_what_witnesses_have_seen(published: Place, tmp_pat
     assert published.open().show(str(late.id)).status == "revoked"
 
 
+def test_a_forked_log_is_closed_where_the_fork_begins(published: Place, tmp_path: Path) -> None:
+    """Readers of either side must find the tree that the new genesis names."""
+    recovery = recovery_file(published, tmp_path)
+    home = published.open().home
+    with home.locked() as database, database.transaction() as writer:
+        row = {"id": "00", "origin": home.origin, "kind": "same-size", "common": 1, "body": b""}
+        writer.table("evidence").insert(row)
+    assert recovered(published, recovery).closed_at == 1
+    assert [line.status for line in published.open().list(kind="suite")] == ["revoked"]
+
+
 def test_a_policy_whose_witnesses_saw_nothing_closes_at_what_is_signed(
     published: Place, tmp_path: Path
 ) -> None:

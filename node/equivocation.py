@@ -182,9 +182,13 @@ def _state(
 
 
 def _stated(log: Log) -> dict[str, int]:
-    """Return the evidence that the own log states, with the longest prefix it gives."""
+    """Return the evidence that the own log states, with the longest prefix it gives.
+
+    Only what is signed counts: a statement that a crash left unsigned is finished by writing again.
+    """
     own: dict[str, int] = {}
-    for evidence, common in _stated_in(log.bodies()):
+    latest = log.checkpoint()
+    for evidence, common in _stated_in(log.bodies(0, latest[0].size if latest else 0)):
         own[evidence.id] = max(common.size, own.get(evidence.id, 0))
     return own
 

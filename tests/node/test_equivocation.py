@@ -352,9 +352,9 @@ def test_two_homes_converge_whatever_the_order(tmp_path: Path) -> None:
 def test_a_kill_anywhere_leaves_nothing_or_the_evidence(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     home = make_home(kept)
-    sync(home, SimulatedPeer(HELD))
+    sync(home, SimulatedPeer(SimulatedLog(NUMBER).grow(6)))
     place = tmp_path / "place"
-    peer = fork(260, 250)
+    peer = SimulatedPeer(fork(6, 4))
 
     def fresh() -> Home:
         shutil.rmtree(place, ignore_errors=True)
@@ -362,7 +362,7 @@ def test_a_kill_anywhere_leaves_nothing_or_the_evidence(tmp_path: Path) -> None:
         return Home.open(place / "h", place / "h-state")
 
     def action() -> None:
-        sync(Home.open(place / "h", place / "h-state"), SimulatedPeer(peer))
+        sync(Home.open(place / "h", place / "h-state"), peer)
 
     fresh()
     calls = trace(action, place)
@@ -375,7 +375,7 @@ def test_a_kill_anywhere_leaves_nothing_or_the_evidence(tmp_path: Path) -> None:
         count = (len(held(home)), len(statements(home)))
         seen.add(count)
         assert count in {(0, 0), (1, 0), (1, 1)}, number
-        sync(home, SimulatedPeer(peer))
+        sync(home, peer)
         assert (len(held(home)), len(statements(home))) == (1, 1), number
-        assert disputes(home) == {HELD.origin: 250}, number
+        assert disputes(home) == {HELD.origin: 4}, number
     assert seen == {(0, 0), (1, 0), (1, 1)}

@@ -260,3 +260,15 @@ def test_a_recovery_commitment_names_one_key() -> None:
     assert commitment(KEY.public) == commitment(PublicKey(KEY.public.raw))
     assert commitment(KEY.public) != commitment(other)
     assert len(commitment(other)) == 64
+
+
+def test_published_wycheproof_signatures_get_their_verdict() -> None:
+    cases = load("wycheproof", "ed25519.json")
+    tested = 0
+    for group in cases["testGroups"]:
+        key = bytes.fromhex(group["publicKey"]["pk"])
+        for case in group["tests"]:
+            verdict = accepts(key, bytes.fromhex(case["sig"]), bytes.fromhex(case["msg"]))
+            assert verdict == (case["result"] == "valid"), case["comment"]
+            tested += 1
+    assert tested == cases["numberOfTests"] > 100

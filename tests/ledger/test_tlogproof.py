@@ -129,3 +129,9 @@ def test_any_bytes_are_a_proof_file_or_refused(data: bytes, position: int, byte:
             assert isinstance(error, MalformedError)
             continue
         assert bytes(parsed) == candidate
+
+
+def test_published_malformed_proof_files_are_refused() -> None:
+    for text in load("formats", "tlogproof.json")["refused"]:
+        with pytest.raises(MalformedError):
+            TlogProof.parse(text.encode())

@@ -1,15 +1,36 @@
-"""kill -9 at every write, sync, rename and creation of the commands that write."""
+"""kill -9 at every write, sync, rename and creation of the commands that write.
+
+The longest commands are killed at every few calls only, with a step that is prime to the rhythm of
+a write, so that every kind of call is met. PNODE_CRASH_EVERYWHERE=1 kills them at every one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+import os
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from ledger import errors
+from ledger.errors import EquivocationError
+from ledger.heldevidence import held_evidence
+from ledger.log import logs
 from node.api import Node
-from tests.faults import kill_at, trace
+from node.home import Home
+from node.sync import sync
+from tests.faults import fail_at, kill_at, trace
 from tests.node.worlds import ADAPTERS, BASE, Place, check_home, write_suite
+from tests.simulator import SimulatedLog, SimulatedPeer
+
+EVERYWHERE = os.environ.get("PNODE_CRASH_EVERYWHERE") == "1"
+OURS = {
+    name
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, errors.PnodeError)
+}
 
 pytestmark = pytest.mark.usefixtures("ptrace")
 
@@ -39,6 +60,11 @@ def killed_everywhere(
         after(n)
         check_home(place.open())
     return len(numbers)
+
+
+def numbers(calls: Sequence[str], step: int) -> list[int]:
+    """The calls at which to break a long command, and one beyond the last."""
+    return [*range(1, len(calls) + 1, 1 if EVERYWHERE else step), len(calls) + 1]
 
 
 def check_published_once(node: Node, directory: Path, license_: str | None = None) -> None:
@@ -92,7 +118,7 @@ def test_publish_of_an_adapter_survives_a_kill_before_it_is_appended(
         kept,
         publish,
         lambda _: check_published_once(place.open(), adapter, "MIT"),
-        slice(last),
+        slice(None) if EVERYWHERE else slice(last),
     )
     assert last > 20
 
@@ -140,3 +166,63 @@ def test_what_comes_next_after_a_kill_may_be_something_else(
     first = trace(publish, place.both).index("openat writer.lock")
     killed_everywhere(place, kept, publish, after, slice(first, None, 2))
     assert orders == {("other", "second"), ("second", "other")}
+
+
+def test_init_survives_a_kill_anywhere(place: Place, tmp_path: Path) -> None:
+    """There is no home to audit before it is done; running `init` again must finish it."""
+
+    def init() -> None:
+        place.init("alice")
+
+    calls = trace(init, [place.folder])
+    assert len(calls) > 20
+    suite = write_suite(tmp_path / "suite")
+    for n in numbers(calls, 7):
+        shutil.rmtree(place.folder, ignore_errors=True)
+        assert kill_at(n, init, [place.folder]) == (n > len(calls))
+        node = place.init("alice")
+        assert [line.kind for line in node.log()] == ["genesis"], n
+        if n % 4 == 0:
+            assert node.publish(suite).state == "signed"
+            check_home(place.open())
+
+
+def test_sync_survives_a_kill(place: Place, kept: Place) -> None:
+    """A mirror that grows, a new one with blocks, and a log that signed two histories."""
+    grown, forked = SimulatedLog(9).grow(5), SimulatedLog(11).grow(3)
+    fork = SimulatedLog(11, forked.bodies[:2]).grow(3, "other")
+    sync(Home.open(kept.home, kept.state), SimulatedPeer(SimulatedLog(9).grow(2), fork))
+    peer = SimulatedPeer()
+    new = SimulatedLog(12)
+    new.add("artifact", cid=str(peer.put_artifact({"a": b"one", "b": b"two"})))
+    peer.list(new, grown, forked)
+    kept.copy_to(place.folder)
+    home = Home.open(place.home, place.state)
+    calls = trace(lambda: sync(home, peer), place.both)
+    assert len(calls) > 60
+    for n in numbers(calls, 19):
+        kept.copy_to(place.folder)
+        assert kill_at(n, lambda: sync(home, peer), place.both) == (n > len(calls))
+        audited = place.open().audit()
+        assert audited.exit_code in (0, 8, 9), (n, audited.findings)
+        report = sync(home, peer)
+        assert {type(error) for error in report.errors} <= {EquivocationError}, n
+        with home.reading() as database:
+            assert {log.size for log in logs(database)} >= {2, 5}, n
+            assert len(held_evidence(database, forked.origin)) == 1, n
+        # Nothing but the forked log is left to complain about.
+        assert place.open().audit().exit_code in (0, 8), n
+
+
+def test_a_full_disk_in_a_sync_is_our_error(place: Place, kept: Place) -> None:
+    peer = SimulatedPeer(SimulatedLog(9).grow(5))
+    kept.copy_to(place.folder)
+    home = Home.open(place.home, place.state)
+    calls = trace(lambda: sync(home, peer), place.both)
+    for n in numbers(calls, 13)[:-1]:
+        kept.copy_to(place.folder)
+        outcome = fail_at(n, errno.ENOSPC, lambda: sync(home, peer), place.both, onwards=True)
+        assert outcome.error is None or outcome.error.split(":")[0] in OURS, (n, outcome)
+        assert place.open().audit().exit_code == 0, n
+        assert sync(home, peer).errors == (), n
+        check_home(place.open())

@@ -21,6 +21,7 @@ from ledger.log import Log, logs
 from ledger.statement import Statement, artifact_cids
 from ledger.unixfs import checked_block
 
+_QUOTED_CID: Final = b'"baf'
 MAX_DAG_DEPTH: Final = 8
 MAX_DAG_BLOCKS: Final = 16_384
 
@@ -31,7 +32,10 @@ NodeBlockReader = Callable[[Cid], bytes | None]
 def log_roots(log: Log, start: int, end: int) -> Iterator[Cid]:
     """Yield what the entries [start, end) of a stored log name, in log order."""
     for body in log.bodies(start, end):
-        yield from artifact_cids(Statement.parse(Envelope.parse(body).payload))
+        payload = Envelope.parse(body).payload
+        # Every CID of a block is written like this; most statements name none.
+        if _QUOTED_CID in payload:
+            yield from artifact_cids(Statement.parse(payload))
 
 
 def dag_cids(root: Cid, read: NodeBlockReader, max_blocks: int = MAX_DAG_BLOCKS) -> Iterator[Cid]:

@@ -1,0 +1,87 @@
+"""How long a sync over loopback takes, against the time of verifying the same entries.
+
+Run as `OMP_NUM_THREADS=1 python tests/bench/bench_sync.py [ENTRIES...]`; prints wall and CPU
+seconds of this process, and their ratio, which should be at most 1.3 for 100,000 entries. The server is a
+process of its own, as `pnode serve` is. Verifying means form, signature and statement of every
+entry, in memory. A second line tells what polling costs when nothing has changed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from simulator import note_entry
+
+from ledger.log import Log, check_bodies
+from node.home import Home
+from node.source import HTTPSource
+from node.sync import sync
+
+ROOT = Path(__file__).parents[2]
+SIZES = (1_000, 10_000, 100_000)
+SERVER = """
+import sys
+from pathlib import Path
+from node.home import Home
+from node.serve import serve
+
+home = Home.open(Path(sys.argv[1]), Path(sys.argv[2]))
+serve(home, port=0, ready=lambda url: print(url, flush=True))
+"""
+
+
+def main(sizes: list[int]) -> None:
+    """Print one block of lines for each size."""
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            _measure(Path(name), size)
+
+
+def _measure(folder: Path, size: int) -> None:
+    served = Home.init(folder / "served", folder / "served-state", seed=bytes(32))
+    keys = served.keys()
+    with served.writing() as log:
+        log.append([note_entry(keys, f"entry {number}") for number in range(size - 1)])
+    with served.reading() as database:
+        bodies = list(Log(database, served.origin).bodies())
+    command = [sys.executable, "-c", SERVER, str(served.path), str(served.state)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as server:
+        assert server.stdout is not None
+        try:
+            url = server.stdout.readline().strip()
+            verifying = _seconds(lambda: check_bodies(served.origin, 0, bodies, None))
+            home = Home.init(folder / "home", folder / "state", seed=b"\1" * 32)
+            with HTTPSource(url) as source:
+                added: list[int] = []
+                syncing = _seconds(lambda: added.append(sync(home, source, push=False).added))
+                polling = _seconds(lambda: sync(home, source, push=False))
+            assert added == [size]
+        finally:
+            server.terminate()
+    average = sum(map(len, bodies)) / len(bodies)
+    print(f"{size} entries, {average:.0f} bytes each       wall        CPU")
+    print(f"  verifying           {verifying[0]:12.2f} s {verifying[1]:8.2f} s")
+    print(f"  sync                {syncing[0]:12.2f} s {syncing[1]:8.2f} s")
+    print(
+        f"  ratio               {syncing[0] / verifying[0]:12.2f}   {syncing[1] / verifying[1]:8.2f}"
+    )
+    print(f"  polling an unchanged peer {polling[0] * 1_000:6.1f} ms")
+
+
+def _seconds(work: Callable[[], object]) -> tuple[float, float]:
+    """Return how long something takes: on the wall, and of this process's CPU time."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+if __name__ == "__main__":
+    main([int(text) for text in sys.argv[1:]] or list(SIZES))

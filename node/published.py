@@ -7,6 +7,7 @@ to it.
 
 from __future__ import annotations
 
+from binascii import a2b_base64
 from collections.abc import Callable, Iterator
 from threading import Lock
 from typing import Final
@@ -21,6 +22,7 @@ from ledger.log import Log, logs
 from ledger.statement import Statement, artifact_cids
 from ledger.unixfs import checked_block
 
+_PAYLOAD: Final = b'{"payload":"'
 _QUOTED_CID: Final = b'"baf'
 MAX_DAG_DEPTH: Final = 8
 MAX_DAG_BLOCKS: Final = 16_384
@@ -32,10 +34,22 @@ NodeBlockReader = Callable[[Cid], bytes | None]
 def log_roots(log: Log, start: int, end: int) -> Iterator[Cid]:
     """Yield what the entries [start, end) of a stored log name, in log order."""
     for body in log.bodies(start, end):
-        payload = Envelope.parse(body).payload
-        # Every CID of a block is written like this; most statements name none.
-        if _QUOTED_CID in payload:
-            yield from artifact_cids(Statement.parse(payload))
+        if _may_name_blocks(body):
+            yield from artifact_cids(Statement.parse(Envelope.parse(body).payload))
+
+
+def _may_name_blocks(body: bytes) -> bool:
+    """Say whether a stored entry may name a CID: most do not, and looking is cheaper than parsing.
+
+    Every envelope begins with its payload, and every CID in a statement with these letters.
+    """
+    payload = body[len(_PAYLOAD) : body.find(b'"', len(_PAYLOAD))]
+    if not body.startswith(_PAYLOAD):
+        return True
+    try:
+        return _QUOTED_CID in a2b_base64(payload)
+    except ValueError:
+        return True  # damaged; parsing says how
 
 
 def dag_cids(root: Cid, read: NodeBlockReader, max_blocks: int = MAX_DAG_BLOCKS) -> Iterator[Cid]:

@@ -1,9 +1,9 @@
 """How long a sync over loopback takes, against the time of verifying the same entries.
 
 Run as `OMP_NUM_THREADS=1 python tests/bench/bench_sync.py [ENTRIES...]`; prints wall and CPU
-seconds of this process, and their ratio, which should be at most 1.3 for 100,000 entries. The server is a
-process of its own, as `pnode serve` is. Verifying means form, signature and statement of every
-entry, in memory. A second line tells what polling costs when nothing has changed.
+seconds of this process, and their ratio, which should be at most 1.3 for 100,000 entries. The
+server is a process of its own, as `pnode serve` is. Verifying means form, signature and statement
+of every entry, in memory. The last line tells what polling costs when nothing has changed.
 """
 
 from __future__ import annotations
@@ -70,9 +70,8 @@ def _measure(folder: Path, size: int) -> None:
     print(f"{size} entries, {average:.0f} bytes each       wall        CPU")
     print(f"  verifying           {verifying[0]:12.2f} s {verifying[1]:8.2f} s")
     print(f"  sync                {syncing[0]:12.2f} s {syncing[1]:8.2f} s")
-    print(
-        f"  ratio               {syncing[0] / verifying[0]:12.2f}   {syncing[1] / verifying[1]:8.2f}"
-    )
+    wall, processor = syncing[0] / verifying[0], syncing[1] / verifying[1]
+    print(f"  ratio               {wall:12.2f}   {processor:8.2f}")
     print(f"  polling an unchanged peer {polling[0] * 1_000:6.1f} ms")
 
 

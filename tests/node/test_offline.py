@@ -57,6 +57,9 @@ SCRIPT = [
     "sync stick",
     "recover stick",
     "doctor",
+    "evidence list",
+    "key show",
+    "watch",
     "completion bash",
     "withdraw ID --reason enough",
 ]

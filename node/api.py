@@ -23,22 +23,22 @@ from node.home import Home, state_folder
 
 if TYPE_CHECKING:
     from node.attributing import Attributed, EstimatorName
-    from node.auditing import Audited
     from node.bases import KnownBase
+    from node.checking.auditing import Audited
+    from node.checking.replaying import Replayed
+    from node.checking.verifying import Verified
     from node.composing import Composed, Progress
-    from node.evidencebook import HeldEvidence
-    from node.export import ExportReport
     from node.fetching import Fetched
-    from node.keyring import Keyring, Moved, Protected
+    from node.identity.keyring import Keyring, Moved, Protected
+    from node.identity.rotation import Renewed, Revoked
+    from node.identity.watching import Watched
+    from node.peering.evidencebook import HeldEvidence
+    from node.peering.export import ExportReport
+    from node.peering.recovering import Recovered
+    from node.peering.sync import SyncReport
     from node.publish import Published, Withdrawn
     from node.reading import Listed, LogLine, Shown
-    from node.recovering import Recovered
-    from node.replaying import Replayed
     from node.reporting import Reported
-    from node.rotation import Renewed, Revoked
-    from node.sync import SyncReport
-    from node.verifying import Verified
-    from node.watching import Watched
 
 
 def _silent(step: str, done: int, total: int) -> None:
@@ -171,7 +171,7 @@ class Node:
 
         With `witnessed` they must satisfy the home's policy, or the one in the file `policy`.
         """
-        from node.verifying import verify
+        from node.checking.verifying import verify
 
         return verify(self.home, targets, witnessed=witnessed, policy=policy)
 
@@ -193,8 +193,8 @@ class Node:
             cache: the folder where to remember what was verified, if anywhere.
             incremental: trust that memory instead of verifying every signature again.
         """
-        from node.auditing import audit
-        from node.auditmemory import AuditMemory
+        from node.checking.auditing import audit
+        from node.checking.auditmemory import AuditMemory
 
         memory = None if cache is None else AuditMemory.of(self.home.path, cache)
         return audit(
@@ -209,19 +209,19 @@ class Node:
 
     def evidence(self) -> Sequence[HeldEvidence]:
         """Return the evidence held of logs that signed two histories."""
-        from node.evidencebook import list_evidence
+        from node.peering.evidencebook import list_evidence
 
         return list_evidence(self.home)
 
     def evidence_file(self, id_: str) -> HeldEvidence:
         """Return one piece of evidence by the beginning of its id."""
-        from node.evidencebook import show_evidence
+        from node.peering.evidencebook import show_evidence
 
         return show_evidence(self.home, id_)
 
     def add_evidence(self, files: Sequence[Path]) -> Sequence[HeldEvidence]:
         """Keep evidence from files, and state it in this node's own log."""
-        from node.evidencebook import add_evidence
+        from node.peering.evidencebook import add_evidence
 
         return add_evidence(self.home, files, clock=self._clock)
 
@@ -255,7 +255,7 @@ class Node:
 
     def replay(self, id_: str, sample: int | None = None, *, attest: bool = False) -> Replayed:
         """Rebuild and re-score what an entry claims, in a new process."""
-        from node.replaying import replay
+        from node.checking.replaying import replay
 
         return replay(self.home, id_, sample=sample, attest=attest, clock=self._clock)
 
@@ -297,8 +297,8 @@ class Node:
             UsageError: if there is no peer, or one is not an address.
             StorageError: if this home cannot be written.
         """
-        from node.peers import list_peers
-        from node.source import parse_address
+        from node.peering.peers import list_peers
+        from node.peering.source import parse_address
 
         addresses = [parse_address(text) for text in peers or list_peers(self.home)]
         if not addresses:
@@ -306,8 +306,8 @@ class Node:
         return [self._sync(address, push=push, repair=repair) for address in addresses]
 
     def _sync(self, address: str, *, push: bool, repair: bool) -> SyncReport:
-        from node.source import open_source
-        from node.sync import SyncReport, sync
+        from node.peering.source import open_source
+        from node.peering.sync import SyncReport, sync
 
         try:
             with open_source(address, offline=self._offline) as source:
@@ -333,9 +333,9 @@ class Node:
         Raises:
             UsageError: if there is no peer, or the answer is no.
         """
-        from node.peers import list_peers
-        from node.recovering import recover
-        from node.source import parse_address
+        from node.peering.peers import list_peers
+        from node.peering.recovering import recover
+        from node.peering.source import parse_address
 
         def refuse(question: str) -> None:
             raise UsageError(f"{question} needs a yes", hint="give `confirm`")
@@ -347,37 +347,37 @@ class Node:
 
     def add_peer(self, address: str) -> str:
         """Remember a peer to sync with, or the key of a log that may be pushed here."""
-        from node.peers import add_peer
+        from node.peering.peers import add_peer
 
         return add_peer(self.home, address)
 
     def peers(self) -> Sequence[str]:
         """Return the peers of this home."""
-        from node.peers import list_peers
+        from node.peering.peers import list_peers
 
         return list_peers(self.home)
 
     def remove_peer(self, address: str) -> str:
         """Forget a peer."""
-        from node.peers import remove_peer
+        from node.peering.peers import remove_peer
 
         return remove_peer(self.home, address)
 
     def export(self, directory: Path) -> ExportReport:
         """Write the static tree of this home to a directory, such as a USB stick."""
-        from node.export import export
+        from node.peering.export import export
 
         return export(self.home, directory)
 
     def keys(self) -> Keyring:
         """Return what is known of the keys of this home."""
-        from node.keyring import show_keys
+        from node.identity.keyring import show_keys
 
         return show_keys(self.home)
 
     def rotate_key(self) -> Renewed:
         """Take new keys and continue this node's log under them."""
-        from node.rotation import renewed_home, rotate
+        from node.identity.rotation import renewed_home, rotate
 
         renewed = rotate(self.home, clock=self._clock)
         self.home = renewed_home(self.home, renewed)
@@ -387,7 +387,7 @@ class Node:
         self, recovery: Path, predecessor: str | None = None, passphrase: bytes | None = None
     ) -> Renewed:
         """Continue a log whose key is lost, by its recovery key, under new keys."""
-        from node.rotation import recover, renewed_home
+        from node.identity.rotation import recover, renewed_home
 
         renewed = recover(self.home, recovery, predecessor=predecessor, passphrase=passphrase)
         self.home = renewed_home(self.home, renewed)
@@ -402,7 +402,7 @@ class Node:
         passphrase: bytes | None = None,
     ) -> Revoked:
         """Say that a stolen key is not to be trusted from an index on; recover its log first."""
-        from node.rotation import renewed_home, revoke
+        from node.identity.rotation import renewed_home, revoke
 
         revoked = revoke(
             self.home,
@@ -419,25 +419,25 @@ class Node:
 
     def change_passphrase(self, passphrase: bytes | None) -> Protected:
         """Set, change or, with None, remove the passphrase of the keys."""
-        from node.keyring import change_passphrase
+        from node.identity.keyring import change_passphrase
 
         return change_passphrase(self.home, None if passphrase is None else lambda: passphrase)
 
     def move_recovery_key(self, file: Path) -> Moved:
         """Move the recovery key out of the home."""
-        from node.keyring import move_recovery_key
+        from node.identity.keyring import move_recovery_key
 
         return move_recovery_key(self.home, file)
 
     def watch(self, *, sync: bool = True) -> Watched:
         """Look for entries and checkpoints under this node's keys that it did not make."""
-        from node.watching import watch
+        from node.identity.watching import watch
 
         reports = self.sync(push=False) if sync and not self._offline and self.peers() else ()
         return watch(self.home, reports)
 
     def serve(self, host: str = "127.0.0.1", port: int = 7677) -> None:
         """Serve the static tree over HTTP until interrupted."""
-        from node.serve import serve
+        from node.web.serve import serve
 
         serve(self.home, host, port)

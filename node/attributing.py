@@ -17,7 +17,7 @@ from ledger.log import Log, resolve_id
 from ledger.statement import Statement, subjects_of
 from ledger.view import LedgerView
 from node.artifacts import store_document
-from node.claims import (
+from node.checking.claims import (
     attributed_fields,
     check_members,
     check_whole_coalition,

@@ -1,7 +1,7 @@
 """Checks of an installation and a home, each with what to do about it.
 
 Nothing is changed, but that a peer which holds more of the own log than this home is put on record
-(`node.guard`).
+(`node.peering.guard`).
 
 Packages are looked up by their metadata and never imported, so a broken torch cannot break the
 command that is meant to find that out.
@@ -24,11 +24,11 @@ from typing import Final
 
 from ledger.errors import LogFrozenError, PnodeError, UnavailableError
 from ledger.log import Log
-from node.guard import ask_peers
 from node.home import MARKER, Home
-from node.keyfile import SealedSeed
-from node.keyring import holds_recovery_key
-from node.seeds import read_key_file
+from node.identity.keyfile import SealedSeed
+from node.identity.keyring import holds_recovery_key
+from node.identity.seeds import read_key_file
+from node.peering.guard import ask_peers
 
 OK: Final = "ok"
 WARN: Final = "warn"

@@ -1,7 +1,7 @@
 """A home: the folder that holds one node's identity, ledger and blocks.
 
     pnode.toml       marker, written last by `init`: a folder without it is not a home
-    keys/            seed and recovery seed, mode 0600; see `node.keyfile`
+    keys/            seed and recovery seed, mode 0600; see `node.identity.keyfile`
     ledger.db        evidence: logs, entries, tiles, checkpoints
     derived.db       listing tables, can be deleted
     store/           blocks and pins
@@ -42,9 +42,9 @@ from ledger.predicate import line
 from ledger.signinglock import SigningLock
 from ledger.statement import Statement, Subject
 from node.durable import make_folder, write_atomic
-from node.keyfile import COST, Unlock, is_sealed
-from node.passphrase import from_environment
-from node.seeds import keep_seed, read_key_file, read_seed
+from node.identity.keyfile import COST, Unlock, is_sealed
+from node.identity.passphrase import from_environment
+from node.identity.seeds import keep_seed, read_key_file, read_seed
 from node.store import LocalStore
 
 MARKER = "pnode.toml"
@@ -169,7 +169,7 @@ class Home:
 
     @property
     def next_seed_path(self) -> Path:
-        """The key file of a rotation or recovery that is under way (`node.rotation`)."""
+        """The key file of a rotation or recovery that is under way (`node.identity.rotation`)."""
         return self.path / "keys" / "next"
 
     @property

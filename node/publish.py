@@ -25,9 +25,9 @@ from node.artifacts import StoredArtifact, StoredFile, store_directory
 from node.clock import Clock, utc_now
 from node.home import Home
 from node.inspection import Offer, inspect
-from node.policyfile import home_policy
+from node.peering.policyfile import home_policy
+from node.peering.states import entry_state
 from node.reading import load_view
-from node.states import entry_state
 
 
 @dataclass(frozen=True, slots=True)

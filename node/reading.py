@@ -16,11 +16,11 @@ from ledger.frontier import Frontier
 from ledger.log import Log, logs, places, resolve_id
 from ledger.observations import cosigned_note
 from ledger.view import LedgerView, view
+from node.checking.verifying import self_contained
 from node.home import Home
-from node.policyfile import home_policy
-from node.states import WitnessedBy, best_proof, entry_state
-from node.taint import taint_of
-from node.verifying import self_contained
+from node.peering.policyfile import home_policy
+from node.peering.states import WitnessedBy, best_proof, entry_state
+from node.peering.taint import taint_of
 
 
 @dataclass(frozen=True, slots=True)

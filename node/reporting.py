@@ -16,7 +16,7 @@ from ledger.entry import Entry
 from ledger.errors import IncompleteError, PnodeError, UsageError
 from ledger.log import resolve_id
 from ledger.view import ACTIVE, LedgerView
-from node.claims import (
+from node.checking.claims import (
     check_claim,
     check_members,
     claimed_lock,

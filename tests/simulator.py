@@ -21,9 +21,9 @@ from ledger.statement import Statement, Subject
 from ledger.tile import TILE_WIDTH, Tile, encode_bundle, perfect_root, tiles_of
 from ledger.unixfs import build_directory
 from node.home import Home
-from node.loglist import encode_frontier, encode_logs
-from node.source import Answer
-from node.tree import log_folder, paths, resolve
+from node.peering.loglist import encode_frontier, encode_logs
+from node.peering.source import Answer
+from node.peering.tree import log_folder, paths, resolve
 
 SUBJECT = (Subject("x", "00" * 32),)
 

@@ -13,8 +13,8 @@ from node.cli.options import command
 from node.cli.output import Cell, Fields, Row, Table
 
 if TYPE_CHECKING:
+    from node.checking.verifying import Verified
     from node.cli.session import Session
-    from node.verifying import Verified
 
 _SEVERITY_STYLE = {"error": "bad", "equivocation": "bad", "incomplete": "warn", "warning": "warn"}
 _SEVERITIES = ("equivocation", "error", "incomplete", "warning")
@@ -84,7 +84,7 @@ def _verify(
 
     if (session.home_path() / MARKER).exists() or not all(Path(name).is_file() for name in targets):
         return session.node().verify(targets, witnessed=witnessed, policy=policy)
-    from node.verifying import verify
+    from node.checking.verifying import verify
 
     return verify(None, targets, witnessed=witnessed, policy=policy)
 
@@ -126,7 +126,7 @@ def audit_command(
     The home is opened read-only: not one byte of it changes. What was verified is remembered in
     the cache folder, for --incremental only.
     """
-    from node.auditmemory import cache_folder
+    from node.checking.auditmemory import cache_folder
 
     audited = session.node().audit(
         replay=replay, since=since, jobs=jobs, cache=cache_folder(), incremental=incremental

@@ -145,8 +145,8 @@ def status_command(session: Session) -> None:
 def _standing(node: Node) -> Standing:
     from ledger.log import logs
     from ledger.observations import cosigner_of
-    from node.policyfile import home_policy
-    from node.states import witnessed_size
+    from node.peering.policyfile import home_policy
+    from node.peering.states import witnessed_size
 
     home = node.home
     policy = home_policy(home)

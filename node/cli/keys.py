@@ -15,8 +15,8 @@ from node.cli.output import Cell, Fields, Row, Table, Value
 
 if TYPE_CHECKING:
     from node.cli.session import Session
-    from node.keyring import ChainLink
-    from node.rotation import Renewed
+    from node.identity.keyring import ChainLink
+    from node.identity.rotation import Renewed
 
 RECOVERY = click.option(
     "--recovery", metavar="FILE", type=PATH, required=True, help="The file of the recovery key."
@@ -183,7 +183,7 @@ def key_passphrase(session: Session, new_passphrase_file: Path | None, remove: b
     """
     if remove and new_passphrase_file is not None:
         raise UsageError("--remove and --new-passphrase-file exclude each other")
-    from node.keyring import change_passphrase
+    from node.identity.keyring import change_passphrase
 
     home = session.node().home
 

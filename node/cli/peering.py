@@ -15,7 +15,7 @@ from node.cli.output import Cell, Fields, Row, Table
 
 if TYPE_CHECKING:
     from node.cli.session import Session
-    from node.sync import SyncReport
+    from node.peering.sync import SyncReport
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -35,8 +35,8 @@ def peer_add(session: Session, peer: str) -> None:
 @command("list", "pnode peer list", "pnode peer list --json")
 def peer_list(session: Session) -> None:
     """List the peers of this home, and the keys of logs that may be pushed to it."""
-    from node.peers import read_settings
-    from node.peerstate import read_records
+    from node.peering.peers import read_settings
+    from node.peering.peerstate import read_records
 
     home = session.node().home
     settings, records = read_settings(home), read_records(home.path)
@@ -170,8 +170,8 @@ def serve_command(
 
     Reading needs no account. Only what the ledger names is handed out, never keys.
     """
-    from node.serve import serve
-    from node.site import public_url
+    from node.web.serve import serve
+    from node.web.site import public_url
 
     home = session.node().home
 

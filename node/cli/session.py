@@ -100,7 +100,7 @@ class Session:
         self, file: Path | None, environment: Mapping[str, str], *, new: bool = False
     ) -> bytes:
         """Return a passphrase from a file, the environment or the terminal."""
-        from node.passphrase import find_passphrase
+        from node.identity.passphrase import find_passphrase
 
         someone = sys.stdin.isatty() and self.err.isatty()
         return find_passphrase(file, environment, self._ask if someone else None, twice=new)

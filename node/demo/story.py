@@ -18,14 +18,14 @@ from pathlib import Path
 from ledger.errors import NotFoundError, UsageError
 from node.api import Node
 from node.attributing import Attributed
-from node.claims import claimed_outcomes
+from node.checking.claims import claimed_outcomes
+from node.checking.replaying import Replayed
 from node.composing import Composed, Progress, silent
 from node.demo import cast, tell
 from node.demo.measure import Emergence, Priority, Solved, emergence, priority
 from node.demo.tamper import Caught, flip_artifact, flip_entry, inflate_score
 from node.demo.world import TASKS, World
 from node.reading import load_view
-from node.replaying import Replayed
 
 _MARK = ".pnode-demo"
 BEST = "logit.select"

@@ -15,7 +15,7 @@ from ledger.entry import Entry
 from ledger.statement import Statement, Subject
 from node.api import Node
 from node.artifacts import store_document
-from node.claims import claimed_outcomes
+from node.checking.claims import claimed_outcomes
 from node.home import Home
 from node.reading import load_view
 

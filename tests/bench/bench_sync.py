@@ -22,8 +22,8 @@ from simulator import note_entry
 
 from ledger.log import Log, check_bodies
 from node.home import Home
-from node.source import HTTPSource
-from node.sync import sync
+from node.peering.source import HTTPSource
+from node.peering.sync import sync
 
 ROOT = Path(__file__).parents[2]
 SIZES = (1_000, 10_000, 100_000)
@@ -31,7 +31,7 @@ SERVER = """
 import sys
 from pathlib import Path
 from node.home import Home
-from node.serve import serve
+from node.web.serve import serve
 
 home = Home.open(Path(sys.argv[1]), Path(sys.argv[2]))
 serve(home, port=0, ready=lambda url: print(url, flush=True))

@@ -30,7 +30,17 @@ from tests.docs.pages import ROOT, name_of, pages
 
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
-PACKAGES = ("ledger", "compose", "attribution", "node", "node.cli")
+PACKAGES = (
+    "ledger",
+    "compose",
+    "attribution",
+    "node",
+    "node.checking",
+    "node.cli",
+    "node.identity",
+    "node.peering",
+    "node.web",
+)
 
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _CODE = re.compile(r"`([^`]*)`")
@@ -215,23 +225,23 @@ def test_every_json_object_is_documented() -> None:
 
 def test_the_documented_keys_are_those_of_the_results() -> None:
     from node.attributing import Attributed
-    from node.auditing import Audited
     from node.bases import KnownBase
+    from node.checking.auditing import Audited
+    from node.checking.replaying import Replayed
+    from node.checking.verifying import Verified
     from node.cli.identity import Initialised, Standing
     from node.cli.record import HIDDEN
     from node.composing import Composed
     from node.demo.story import Told
     from node.doctor import Diagnosed
-    from node.export import ExportReport
     from node.fetching import Fetched
-    from node.keyring import Keyring, Moved, Protected
+    from node.identity.keyring import Keyring, Moved, Protected
+    from node.identity.rotation import Renewed, Revoked
+    from node.identity.watching import Watched
+    from node.peering.export import ExportReport
     from node.publish import Published, Withdrawn
     from node.reading import Shown
-    from node.replaying import Replayed
     from node.reporting import Reported
-    from node.rotation import Renewed, Revoked
-    from node.verifying import Verified
-    from node.watching import Watched
 
     types = {
         "init": Initialised,

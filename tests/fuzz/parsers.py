@@ -59,13 +59,13 @@ from ledger.tile import Tile, encode_bundle, split_bundle, split_hashes
 from ledger.tlogproof import TlogProof
 from ledger.unixfs import Limits, read_directory, read_file, walk
 from ledger.witness import AddCheckpoint, encode_answer, parse_answer, parse_conflict
-from node.gateway import BlockRequest
-from node.loglist import encode_frontier, encode_logs, parse_logs, split_frontier
-from node.peers import list_peers
-from node.pushing import Standing
-from node.receiving import Received
-from node.source import parse_address
-from node.upload import encode_upload, parse_upload
+from node.peering.loglist import encode_frontier, encode_logs, parse_logs, split_frontier
+from node.peering.peers import list_peers
+from node.peering.pushing import Standing
+from node.peering.receiving import Received
+from node.peering.source import parse_address
+from node.peering.upload import encode_upload, parse_upload
+from node.web.gateway import BlockRequest
 from tests.attribution.test_record import RECORD
 from tests.attribution.test_record import TABLE as COALITIONS
 from tests.compose.test_lock import LOCK

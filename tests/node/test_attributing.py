@@ -17,7 +17,7 @@ from ledger.cid import Cid
 from ledger.errors import EvidenceError, IncompleteError, UsageError
 from node.api import Node
 from node.artifacts import read_document, store_document
-from node.claims import attributed_fields
+from node.checking.claims import attributed_fields
 from tests.node.worlds import World, block_path, check_home, predicate_of, say, write_recipe
 
 MERGE, SELECT = "merge.linear", "logit.select"

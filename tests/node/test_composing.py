@@ -97,8 +97,8 @@ def _of(world: World, evaluation: str) -> bool:
 def test_another_node_with_other_keys_gets_the_same_system(
     composed_home: World, tmp_path: Path
 ) -> None:
-    from node.source import open_source
-    from node.sync import sync
+    from node.peering.source import open_source
+    from node.peering.sync import sync
     from tests.node.worlds import Place
 
     composed_home.node.export(tmp_path / "stick")

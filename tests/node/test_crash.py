@@ -20,7 +20,7 @@ from ledger.heldevidence import held_evidence
 from ledger.log import logs
 from node.api import Node
 from node.home import Home
-from node.sync import sync
+from node.peering.sync import sync
 from tests.faults import fail_at, kill_at, trace
 from tests.node.worlds import ADAPTERS, BASE, Place, check_home, write_suite
 from tests.simulator import SimulatedLog, SimulatedPeer

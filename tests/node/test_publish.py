@@ -395,8 +395,8 @@ def test_a_reason_no_statement_can_hold_is_a_usage_error(
 
 def mirror_foreign_contribution(home: Home, tmp_path: Path) -> str:
     """Let another node's log and its one contribution be held here; return that id."""
-    from node.source import open_source
-    from node.sync import sync
+    from node.peering.source import open_source
+    from node.peering.sync import sync
     from tests.node.worlds import Place
 
     other = Place(tmp_path / "bob").init("bob")

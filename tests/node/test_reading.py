@@ -14,7 +14,7 @@ from ledger.cid import Cid
 from ledger.errors import NotFoundError, UsageError
 from ledger.merkle import leaf_hash, verify_inclusion
 from node.api import Node
-from node.verifying import verify
+from node.checking.verifying import verify
 from tests.node.worlds import MEMBERS, TASKS, Place, World, check_home, flip, write_suite
 
 

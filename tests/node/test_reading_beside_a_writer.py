@@ -13,7 +13,7 @@ from simulator import note_entry
 from ledger.errors import NotFoundError
 from ledger.log import Log
 from node.home import Home
-from node.tree import paths, resolve
+from node.peering.tree import paths, resolve
 
 SCRIPT = """
 import sys

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import DigestError, IncompleteError, StorageError, UsageError
-from tests.node.test_replaying import forge
+from tests.node.checking.test_replaying import forge
 from tests.node.worlds import (
     ADAPTERS,
     World,

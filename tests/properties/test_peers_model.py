@@ -33,8 +33,8 @@ from ledger.heldevidence import held_evidence
 from ledger.log import find_log, logs
 from ledger.merkle import leaf_hash, root_of
 from node.home import Home
+from node.peering.sync import SyncReport, sync
 from node.reading import load_view
-from node.sync import SyncReport, sync
 from tests.node.worlds import Place
 from tests.simulator import SimulatedLog, SimulatedPeer, note_entry
 
@@ -320,7 +320,7 @@ def _key_of(home: Home) -> object:
 
 
 def _folder(origin: str) -> str:
-    from node.tree import log_folder
+    from node.peering.tree import log_folder
 
     return log_folder(origin)
 

@@ -11,7 +11,7 @@ import pytest
 from commandline import Pnode
 
 from node import home as homes
-from node import keyring
+from node.identity import keyring
 
 CHEAP = 16
 

@@ -1,0 +1,1 @@
+"""What an auditor runs: verifying, auditing and replaying, from the bytes held here."""

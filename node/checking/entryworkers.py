@@ -1,0 +1,129 @@
+"""Checking the entries of one log in several processes.
+
+`python -m node.checking.entryworkers FILE LOG END VERIFIED FIRST STEP` is one worker: it reads
+every STEP-th range of entries from the ledger file by itself, checks them, and writes the batches
+to standard output. The parent only reads them, in order. A worker that cannot write any more ends:
+so none outlives its parent. Reading a batch only ever means reading what our own code wrote a
+moment ago.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Final
+
+from ledger.entry import EntryReader
+from ledger.entrycheck import BATCH, Batch, Row, check_rows
+from ledger.errors import PnodeError
+from ledger.log import ROWS_SQL, Log
+
+SMALL: Final = 20_000
+"""A log of fewer entries is checked sooner than other processes have started."""
+
+_MOST_JOBS: Final = 4
+_PIPE_BYTES: Final = 1 << 20
+
+
+def default_jobs() -> int:
+    """Return how many processes check a large log: one per core, at most four."""
+    return min(_MOST_JOBS, len(os.sched_getaffinity(0)))
+
+
+def check_entries(log: Log, *, jobs: int | None, verified: int = 0) -> Iterator[Batch]:
+    """Check every entry of a log and yield the batches in order.
+
+    Args:
+        log: the log, in a private copy of a ledger if several processes are to read it.
+        jobs: how many processes; chosen by the size of the log if None.
+        verified: of how many entries, from the first on, signatures need no check.
+    """
+    size = log.size
+    copy = log.database.private_copy
+    if jobs is None:
+        jobs = default_jobs() if size - verified >= SMALL else 1
+    # Only where every index up to the last has its row does the last say how much work there is.
+    if jobs > 1 and copy is not None and log.count == size:
+        yield from _in_processes(copy, log.row_id, size, verified, jobs)
+        return
+    reader = EntryReader()
+    yield from check_rows(log.rows(0, verified), reader, verify=False)
+    yield from check_rows(log.rows(verified), reader)
+
+
+def _in_processes(copy: Path, log: int, end: int, verified: int, jobs: int) -> Iterator[Batch]:
+    workers: list[subprocess.Popen[bytes]] = []
+    try:
+        for first in range(jobs):
+            arguments = [copy, log, end, verified, first, jobs]
+            workers.append(_start([str(argument) for argument in arguments]))
+        for number in range(-(-end // BATCH)):
+            yield from _received(workers[number % jobs])
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
+    # The same packages, wherever this process found them.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    worker = subprocess.Popen(  # noqa: S603 - our own module, arguments as a list
+        [sys.executable, "-m", "node.checking.entryworkers", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env=environment,
+    )
+    _widen(worker.stdout)
+    return worker
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a worker be some batches ahead, so that it need not wait for the others."""
+    try:
+        import fcntl
+
+        if pipe is not None:
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except (ImportError, AttributeError, OSError):
+        return  # then it waits now and then
+
+
+def _received(worker: subprocess.Popen[bytes]) -> Iterator[Batch]:
+    assert worker.stdout is not None
+    try:
+        batches: list[Batch] = pickle.load(worker.stdout)  # noqa: S301 - from our own process
+    except (EOFError, pickle.UnpicklingError):
+        raise PnodeError(
+            "a process that checked entries ended before its work was done",
+            hint="free memory and run again, or check in one process with --jobs 1",
+        ) from None
+    yield from batches
+
+
+def _work(copy: str, log: int, end: int, verified: int, first: int, step: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of it and ends this process
+    out = sys.stdout.buffer
+    reader = EntryReader()
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        for start in range(first * BATCH, end, step * BATCH):
+            stop = min(start + BATCH, end)
+            limit = min(max(start, verified), stop)
+            batches: list[Batch] = []
+            for low, high, verify in ((start, limit, False), (limit, stop, True)):
+                rows = map(Row._make, connection.execute(ROWS_SQL, (log, low, high)))
+                batches += check_rows(rows, reader, verify=verify)
+            pickle.dump(batches, out, pickle.HIGHEST_PROTOCOL)
+            out.flush()
+
+
+if __name__ == "__main__":
+    _work(sys.argv[1], *map(int, sys.argv[2:]))

@@ -1,0 +1,1 @@
+"""Who a node is: key files, passphrases, rotation, recovery, revocation, and watching its keys."""

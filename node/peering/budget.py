@@ -1,0 +1,80 @@
+"""What a sync is willing to take from one peer, and the meter that enforces it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ledger.errors import IncompleteError, UnavailableError
+from node.peering.published import MAX_DAG_BLOCKS
+from node.peering.source import Answer, Source
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncLimits:
+    """Hard caps per peer and sync; a cap that is reached ends the work, and nothing is undone.
+
+    Args:
+        logs: how many logs a peer may list.
+        entries: new entries of one log.
+        log_bytes: bytes of new entries of one log (they are held in memory until verified).
+        total_bytes: bytes read from the peer in all; exceeded by at most one resource.
+        blocks: blocks of one artifact, held or new; each has at most 2 MiB.
+        seconds: wall time for the peer, looked at before every read.
+        entries_per_day: new entries of one log on a day, from any peer (`node.peering.quota`).
+        bytes_per_day: their bytes.
+    """
+
+    logs: int = 1_024
+    entries: int = 1_000_000
+    log_bytes: int = 512 << 20
+    total_bytes: int = 16 << 30
+    blocks: int = MAX_DAG_BLOCKS
+    seconds: float = 3_600.0
+    entries_per_day: int = 2_000_000
+    bytes_per_day: int = 2 << 30
+
+
+class MeteredSource:
+    """A source that refuses to read on when a cap is reached."""
+
+    def __init__(self, source: Source, limits: SyncLimits, clock: Clock) -> None:
+        self.address = source.address
+        self.bytes_read = 0
+        self._source = source
+        self._limits = limits
+        self._clock = clock
+        self._end = clock() + limits.seconds
+
+    def read(self, path: str, *, max_bytes: int) -> bytes:
+        """Read from the source within the caps of the whole sync.
+
+        Raises:
+            UnavailableError: if the time for this peer is over.
+            IncompleteError: if the peer has sent as much as it may.
+        """
+        self._check()
+        data = self._source.read(path, max_bytes=max_bytes)
+        self.bytes_read += len(data)
+        return data
+
+    def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
+        """Poll the source within the same caps."""
+        self._check()
+        answer = self._source.poll(path, max_bytes=max_bytes, since=since)
+        self.bytes_read += len(answer.body or b"")
+        return answer
+
+    def _check(self) -> None:
+        if self._clock() >= self._end:
+            raise UnavailableError(
+                f"{self.address}: not done after {self._limits.seconds:g} s",
+                hint="sync again: what was verified is kept, the rest follows",
+            )
+        if self.bytes_read >= self._limits.total_bytes:
+            raise IncompleteError(
+                f"{self.address}: {self.bytes_read} bytes were read, no more are accepted at once",
+                hint="sync again: what was verified is kept, the rest follows",
+            )

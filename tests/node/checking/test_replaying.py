@@ -1,0 +1,269 @@
+"""Replaying: what was claimed is rebuilt in a new process, and a lie is pinned to one item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compose.outcomes import Outcome, encode_outcomes, outcomes_root
+from ledger.cid import Cid
+from ledger.errors import DigestError, IncompleteError, UsageError
+from node.api import Node
+from node.artifacts import read_document, store_document
+from node.checking.claims import claimed_outcomes
+from tests.node.worlds import (
+    World,
+    block_path,
+    check_home,
+    flip,
+    predicate_of,
+    say,
+    snapshot,
+)
+
+MERGE, SELECT = "merge.linear", "logit.select"
+Lie = Callable[[tuple[Outcome, ...]], tuple[Outcome, ...]]
+
+
+def honest(node: Node, composition: str) -> tuple[dict[str, Any], dict[str, tuple[Outcome, ...]]]:
+    """The predicate of the evaluation of a composition, and its outcomes by suite."""
+    with node.home.reading() as database:
+        from node.reading import load_view
+
+        placed = load_view(database).about("evaluation", "composition", composition)[0]
+    outcomes = claimed_outcomes(placed.entry, node.home.store)
+    return dict(placed.entry.statement.predicate), {
+        suite: each.outcomes for suite, each in outcomes.items()
+    }
+
+
+def forge(
+    node: Node, composition: str, lie: Lie, *, about: str | None = None, **counts: int
+) -> str:
+    """Sign an evaluation with the outcomes of the first suite changed, all digests consistent."""
+    predicate, outcomes = honest(node, composition)
+    predicate["composition"] = about or composition
+    predicate["software"] = {"forged": str(len(node.log()))}
+    first = next(iter(outcomes))
+    outcomes[first] = lie(outcomes[first])
+    documents = {suite: encode_outcomes(suite, each) for suite, each in outcomes.items()}
+    predicate["scores"] = [
+        {
+            "suite": suite,
+            "correct": sum(outcome.correct for outcome in each),
+            "total": len(each),
+            "root": outcomes_root(each).hex(),
+            "outcomes": str(store_document(documents[suite], node.home.store)),
+        }
+        for suite, each in outcomes.items()
+    ]
+    predicate["scores"][0] |= counts
+    subjects = {f"{suite}.jsonl": data for suite, data in documents.items()}
+    return say(node.home, "evaluation", predicate, subjects)
+
+
+def improve(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """Claim that every item was answered correctly."""
+    return tuple(replace(outcome, correct=True) for outcome in outcomes)
+
+
+@pytest.mark.parametrize("method", [MERGE, SELECT])
+def test_an_honest_composition_is_reproduced(composed_home: World, method: str) -> None:
+    node = composed_home.node
+    id_ = composed_home.compositions[method]
+    replayed = node.replay(id_)
+    assert (replayed.verdict, replayed.exit_code, replayed.mismatches) == ("reproduced", 0, [])
+    assert replayed.checked == replayed.total == 18
+    assert replayed.system_digest == predicate_of(node, id_)["system_digest"]
+    assert replayed.probability == "1.0000"
+    assert replayed.attested is None
+
+
+def test_an_evaluation_is_replayed_by_its_own_id(composed_home: World) -> None:
+    (first, *_) = composed_home.node.list(kind="evaluation")
+    replayed = composed_home.node.replay(first.id, sample=4)
+    assert (replayed.verdict, replayed.checked, replayed.total) == ("reproduced", 4, 18)
+    assert 0 < float(replayed.probability) < 1
+
+
+def test_a_sample_of_nothing_decides_nothing(composed_home: World) -> None:
+    replayed = composed_home.node.replay(composed_home.compositions[MERGE], sample=0)
+    assert (replayed.verdict, replayed.checked, replayed.exit_code) == ("inconclusive", 0, 9)
+
+
+def test_a_replay_trusts_no_cache_and_writes_nothing(composed: World) -> None:
+    node = composed.node
+    for path in (node.home.path / "cache").rglob("*.safetensors"):
+        flip(path)
+    node.list()
+    before = snapshot(composed.place.folder)
+    assert node.replay(composed.compositions[MERGE]).verdict == "reproduced"
+    assert snapshot(composed.place.folder) == before
+
+
+def test_counts_that_do_not_follow_from_the_outcomes_are_refused(composed: World) -> None:
+    node = composed.node
+    forged = forge(node, composed.compositions[MERGE], lambda each: each, correct=6)
+    with pytest.raises(DigestError, match="the evaluation says 6 of 6") as caught:
+        node.replay(forged)
+    assert caught.value.exit_code == 3
+    audited = node.audit()
+    assert [(f.check, f.subject) for f in audited.findings] == [("evaluation.outcomes", forged)]
+    assert audited.exit_code == 3
+
+
+def test_a_consistent_lie_is_pinned_to_its_first_item(composed: World) -> None:
+    """Outcomes, counts, root and signature agree: only running it again tells."""
+    node = composed.node
+    id_ = composed.compositions[MERGE]
+    _, outcomes = honest(node, id_)
+    first = next(iter(outcomes))
+    wrong = [outcome.item for outcome in outcomes[first] if not outcome.correct]
+    forged = forge(node, id_, improve)
+    check_home(node)
+    replayed = node.replay(forged)
+    assert (replayed.verdict, replayed.exit_code) == ("mismatch", 3)
+    assert f"suite {first}: item {wrong[0]}" in replayed.mismatches[0]
+    assert len(replayed.mismatches) == len(wrong)
+    audited = node.audit(replay=2)
+    assert {finding.check for finding in audited.findings} == {"replay"}
+    assert audited.exit_code == 3
+
+
+def test_an_honest_evaluation_does_not_cover_up_a_later_or_earlier_lie(composed: World) -> None:
+    node = composed.node
+    id_ = composed.compositions[MERGE]
+    forge(node, id_, improve)
+    forge(node, id_, lambda outcomes: outcomes)
+    assert node.replay(id_).verdict == "mismatch"
+
+
+@pytest.mark.parametrize("keep", [slice(0, 3), slice(3, 6)], ids=["first half", "second half"])
+def test_leaving_out_items_is_refused(composed: World, keep: slice) -> None:
+    node = composed.node
+    forged = forge(node, composed.compositions[MERGE], lambda outcomes: outcomes[keep])
+    with pytest.raises(DigestError, match="3 outcomes are claimed, it has 6 items"):
+        node.replay(forged)
+
+
+def test_inventing_items_is_refused(composed: World) -> None:
+    extra = Outcome("invented", "a b", correct=True, margin=None)
+    forged = forge(composed.node, composed.compositions[MERGE], lambda each: (*each, extra))
+    with pytest.raises(DigestError, match="7 outcomes are claimed, it has 6 items"):
+        composed.node.replay(forged)
+
+
+def test_scoring_a_suite_the_composition_does_not_have_is_refused(composed: World) -> None:
+    node = composed.node
+    predicate, outcomes = honest(node, composed.compositions[MERGE])
+    other = composed.ids["own0-dev"]
+    each = next(iter(outcomes.values()))
+    document = encode_outcomes(other, each)
+    predicate["scores"] = [
+        {
+            "suite": other,
+            "correct": sum(outcome.correct for outcome in each),
+            "total": len(each),
+            "root": outcomes_root(each).hex(),
+            "outcomes": str(store_document(document, node.home.store)),
+        }
+    ]
+    forged = say(node.home, "evaluation", predicate, {f"{other}.jsonl": document})
+    with pytest.raises(DigestError, match=other):
+        node.replay(forged)
+    assert [(f.check, f.subject) for f in node.audit().findings] == [
+        ("evaluation.outcomes", forged)
+    ]
+
+
+def test_another_system_digest_is_a_mismatch(composed: World) -> None:
+    node = composed.node
+    predicate = predicate_of(node, composed.compositions[MERGE])
+    lock = read_document(Cid.parse(predicate["lock"]), node.home.store, what="lock")
+    predicate["system_digest"] = "00" * 32
+    forged = say(node.home, "composition", predicate, {"lock.json": lock})
+    replayed = node.replay(forged)
+    assert replayed.verdict == "mismatch"
+    assert replayed.mismatches[0].startswith("system digest: claimed 00000000")
+
+
+def test_a_verdict_is_attested_and_listed(composed: World) -> None:
+    node = composed.node
+    id_ = composed.compositions[MERGE]
+    replayed = node.replay(id_, attest=True)
+    assert replayed.attested is not None
+    said = predicate_of(node, replayed.attested)
+    assert (said["target"], said["verdict"], said["checked"]) == (id_, "reproduced", 18)
+    assert said["system_digest"] == replayed.system_digest
+    assert [item.id for item in node.list(kind="verification")] == [replayed.attested]
+    check_home(node)
+
+
+@pytest.mark.parametrize("what", ["base", "member", "suite", "lock"])
+def test_missing_bytes_are_incomplete_never_a_verdict(composed: World, what: str) -> None:
+    node = composed.node
+    id_ = composed.compositions[MERGE]
+    predicate = predicate_of(node, id_)
+    cid = {
+        "base": lambda: predicate["base"]["cid"],
+        "member": lambda: predicate_of(node, composed.ids["ada"])["cid"],
+        "suite": lambda: predicate_of(node, composed.tests[0])["cid"],
+        "lock": lambda: predicate["lock"],
+    }[what]()
+    block_path(node.home, cid).unlink()
+    if what == "base":
+        for path in (node.home.path / "bases").iterdir():
+            path.unlink()
+    with pytest.raises(IncompleteError) as caught:
+        node.replay(id_)
+    assert caught.value.exit_code == 9
+    assert caught.value.hint
+
+
+def test_a_damaged_member_is_bad_evidence(composed: World) -> None:
+    node = composed.node
+    flip(block_path(node.home, predicate_of(node, composed.ids["ada"])["cid"]))
+    with pytest.raises(DigestError):
+        node.replay(composed.compositions[MERGE])
+
+
+def test_only_compositions_and_evaluations_are_replayed(composed_home: World) -> None:
+    with pytest.raises(UsageError, match="is a contribution"):
+        composed_home.node.replay(composed_home.ids["ada"])
+
+
+def test_on_another_software_stack_a_difference_is_not_held_against_the_claim(
+    composed: World, tmp_path: Path
+) -> None:
+    """Class `pinned` promises equality only on the versions that the lock names."""
+    from compose.lock import Lock
+
+    node = composed.node
+    predicate = predicate_of(node, composed.compositions[MERGE])
+    lock = Lock.parse(read_document(Cid.parse(predicate["lock"]), node.home.store, what="lock"))
+    old = replace(lock, software={**lock.software, "torch": "1.0.0"})
+    data = old.encode()
+    predicate |= {"lock": str(store_document(data, node.home.store))}
+    other = say(node.home, "composition", predicate, {"lock.json": data})
+    replayed = node.replay(forge(node, composed.compositions[MERGE], improve, about=other))
+    assert (replayed.verdict, replayed.exit_code) == ("inconclusive", 9)
+    assert "torch 1.0.0" in replayed.mismatches[-1]
+    # Merged deltas are the same bits on every stack, so a false digest has no excuse.
+    predicate |= {"system_digest": "00" * 32}
+    replayed = node.replay(say(node.home, "composition", predicate, {"lock.json": data}))
+    assert (replayed.verdict, replayed.exit_code) == ("mismatch", 3)
+
+
+def test_nothing_in_the_current_folder_is_run(
+    composed_home: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An auditor may well stand in the folder that a stranger sent."""
+    for name in ("json", "numpy", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('pwned')\n")
+    monkeypatch.chdir(tmp_path)
+    replayed = composed_home.node.replay(composed_home.compositions[MERGE], sample=1)
+    assert replayed.verdict == "reproduced"

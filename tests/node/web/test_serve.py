@@ -1,0 +1,336 @@
+"""The HTTP server: the tree, the trustless gateway, the page, and a real sync over a socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from simulator import note_entry
+from starlette.testclient import TestClient
+
+from ledger.cid import DAG_PB, Cid
+from ledger.errors import UnavailableError
+from ledger.log import logs
+from ledger.unixfs import Limits, walk
+from node.artifacts import store_directory, store_document
+from node.home import Home
+from node.peering.source import HTTPSource
+from node.peering.sync import COMPLETE, sync
+from node.peering.tree import paths, resolve
+from node.web.serve import create_app, create_server
+
+RAW = "application/vnd.ipld.raw"
+CAR = "application/vnd.ipld.car"
+
+
+def make_home(folder: Path, number: int = 1, name: str = "<b>ada</b>") -> Home:
+    seed = bytes([number]) * 32
+    return Home.init(folder / f"h{number}", folder / f"s{number}", name=name, seed=seed)
+
+
+def append(home: Home, text: str, **fields: object) -> None:
+    with home.writing() as log:
+        log.append([note_entry(home.keys(), text, **fields)])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    folder = tmp_path_factory.mktemp("served")
+    home = make_home(folder)
+    artifact = folder / "artifact"
+    artifact.mkdir()
+    (artifact / "a").write_bytes(bytes(range(256)) * 6_000)
+    (artifact / "b").write_bytes(b"b")
+    append(home, "artifact", cid=str(store_directory(artifact, home.store).cid))
+    return home
+
+
+@pytest.fixture(scope="module")
+def root(home: Home) -> Cid:
+    return next(home.store.pins())
+
+
+@pytest.fixture
+def client(home: Home) -> Iterator[TestClient]:
+    with TestClient(create_app(home)) as client:
+        yield client
+
+
+def test_the_served_tree_is_the_tree(home: Home, client: TestClient) -> None:
+    with home.reading() as database:
+        for path in paths(database, home.store):
+            expected = resolve(database, home.store, path)
+            query = {"format": "raw"} if path.startswith("/ipfs/") else {}
+            response = client.get(path, params=query)
+            assert response.status_code == 200
+            assert response.content == expected.body
+            assert response.headers["content-type"] == expected.content_type
+            assert ("immutable" in response.headers["cache-control"]) == expected.immutable
+            assert response.headers["x-content-type-options"] == "nosniff"
+            head = client.head(path, params=query)
+            assert head.status_code == 200
+            assert head.content == b""
+            assert head.headers["content-length"] == str(len(expected.body))
+
+
+@pytest.mark.parametrize("path", ["/logs", "/frontier"])
+def test_lists_are_cached_for_seconds_only(client: TestClient, path: str) -> None:
+    assert client.get(path).headers["cache-control"] == "public, max-age=5"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/nothing", 404),
+        ("/keys/seed", 404),
+        ("/..%2fh1%2fkeys%2fseed", 404),
+        ("/%2e%2e/pnode.toml", 404),
+        ("/logs%3Fx", 404),
+        ("/logs/", 404),
+        (f"/{'0' * 64}/checkpoint", 404),
+        ("/ipfs/", 400),
+        ("/ipfs/abc?format=raw", 400),
+        (f"/ipfs/{Cid.of(b'absent')}?format=raw", 404),
+    ],
+)
+def test_what_is_not_published_has_a_status(client: TestClient, path: str, status: int) -> None:
+    response = client.get(path)
+    assert response.status_code == status
+    assert response.headers["cache-control"] == "no-store"
+    assert "/h1" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/", "/logs", "/add-checkpoint", "/evidence", "/ipfs/abc"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_nothing_can_be_written(client: TestClient, path: str, method: str) -> None:
+    asked = (path, method) == ("/add-checkpoint", "POST")
+    assert client.request(method, path, content=b"x").status_code == (400 if asked else 405)
+
+
+# --- the gateway --------------------------------------------------------------------------------
+
+
+def test_a_raw_block_by_parameter_or_header(home: Home, client: TestClient, root: Cid) -> None:
+    block = home.store.get_block(root)
+    by_parameter = client.get(f"/ipfs/{root}?format=raw")
+    by_header = client.get(f"/ipfs/{root}", headers={"Accept": RAW})
+    assert by_parameter.content == by_header.content == block
+    assert by_parameter.headers["content-type"] == RAW
+    assert by_parameter.headers["content-disposition"].startswith("attachment; filename=")
+    assert by_parameter.headers["x-ipfs-path"] == f"/ipfs/{root}"
+
+
+def test_a_car_holds_the_whole_dag(home: Home, client: TestClient, root: Cid) -> None:
+    response = client.get(f"/ipfs/{root}?format=car", headers={"Accept": RAW})
+    assert response.headers["content-type"] == f"{CAR}; version=1; order=dfs; dups=n"
+    expected = list(walk(root, home.store.get_block, Limits()))
+    assert read_car(response.content) == expected
+    assert client.get(f"/ipfs/{root}", headers={"Accept": CAR}).content == response.content
+    block = client.get(f"/ipfs/{root}?format=car&dag-scope=block")
+    assert read_car(block.content) == expected[:1]
+    head = client.head(f"/ipfs/{root}?format=car")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def read_car(data: bytes) -> list[tuple[Cid, bytes]]:
+    """Read a CAR, independently of the writer; check every block."""
+    frames = []
+    while data:
+        length = shift = 0
+        while True:
+            byte, data = data[0], data[1:]
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        frames.append(data[:length])
+        data = data[length:]
+    blocks = [(Cid.from_bytes(frame[:36]), frame[36:]) for frame in frames[1:]]
+    for cid, block in blocks:
+        cid.check(block)
+    return blocks
+
+
+def test_entity_tags_differ_by_form_and_save_a_body(client: TestClient, root: Cid) -> None:
+    urls = [f"/ipfs/{root}?format={form}" for form in ("raw", "car", "car&dag-scope=block")]
+    tags = [client.get(url).headers["etag"] for url in urls]
+    assert len(set(tags)) == 3
+    response = client.get(urls[0], headers={"If-None-Match": tags[0]})
+    assert (response.status_code, response.content) == (304, b"")
+    assert client.get(urls[0], headers={"If-None-Match": tags[1]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "status"),
+    [
+        ("", "*/*", 400),
+        ("", "text/html", 400),
+        ("", "application/vnd.ipld.dag-json", 406),
+        ("?format=tar", RAW, 406),
+        ("?format=", RAW, 406),
+        ("?format=car&dag-scope=entity", "*/*", 400),
+        ("", f"text/html, {RAW};q=0.9", 200),
+    ],
+)
+def test_a_form_must_be_asked_for(
+    client: TestClient, root: Cid, query: str, accept: str, status: int
+) -> None:
+    assert client.get(f"/ipfs/{root}{query}", headers={"Accept": accept}).status_code == status
+
+
+def test_the_probe_of_a_gateway_is_answered(client: TestClient) -> None:
+    response = client.get("/ipfs/bafkqaaa?format=raw")
+    assert (response.status_code, response.content) == (200, b"")
+
+
+def test_unpublished_blocks_are_not_served(home: Home, client: TestClient) -> None:
+    draft = store_document(b"draft", home.store)
+    assert client.get(f"/ipfs/{draft}?format=raw").status_code == 404
+    only = {"Cache-Control": "only-if-cached"}
+    assert client.get(f"/ipfs/{draft}?format=raw", headers=only).status_code == 412
+
+
+def test_an_incomplete_dag_has_no_car(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_bytes(b"x")
+    root = store_directory(tmp_path / "a", home.store).cid
+    append(home, "artifact", cid=str(root))
+    next((home.path / "store").rglob(str(Cid.of(b"x")))).unlink()
+    with TestClient(create_app(home)) as client:
+        assert client.get(f"/ipfs/{root}?format=raw").status_code == 200
+        assert client.get(f"/ipfs/{root}?format=car").status_code == 404
+
+
+def test_a_damaged_block_is_an_error_that_names_nothing(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    cid = store_document(b"whole", home.store)
+    append(home, "document", cid=str(cid))
+    next((home.path / "store" / "blocks").rglob(str(cid))).write_bytes(b"w0ole")
+    with TestClient(create_app(home)) as client:
+        response = client.get(f"/ipfs/{cid}?format=raw")
+        assert response.status_code == 500
+        assert b"w0ole" not in response.content
+        assert client.get(f"/ipfs/{cid}?format=car").status_code == 500
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def test_the_page_is_escaped_and_has_a_json_twin(home: Home, client: TestClient) -> None:
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "&lt;b&gt;ada&lt;/b&gt;" in page.text
+    assert "<b>" not in page.text
+    assert home.origin in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    twin = json.loads(client.get("/index.json").content)
+    assert (twin["name"], twin["origin"], twin["author"]) == (home.name, home.origin, home.author)
+    assert [(log["origin"], log["size"]) for log in twin["logs"]] == [(home.origin, 2)]
+    assert client.get(twin["logs"][0]["path"] + "/checkpoint").status_code == 200
+
+
+# --- over a socket ------------------------------------------------------------------------------
+
+
+@contextmanager
+def running(home: Home) -> Iterator[str]:
+    server, bound = create_server(home, port=0)
+    thread = threading.Thread(target=server.run, args=([bound],))
+    with bound:
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=60)
+    assert not thread.is_alive()
+
+
+def test_three_homes_sync_over_http(home: Home, tmp_path: Path) -> None:
+    bob, eve = make_home(tmp_path, 2), make_home(tmp_path, 3)
+    append(bob, "bob was here")
+    with running(home) as url, HTTPSource(url) as source:
+        report = sync(bob, source)
+        assert (report.errors, report.state) == ((), COMPLETE)
+        assert report.peer == url
+        assert sync(bob, source).blocks == 0
+    with running(bob) as url, HTTPSource(url) as source:
+        report = sync(eve, source)
+        assert (report.added, report.state) == (4, COMPLETE)
+    with eve.reading() as database:
+        assert {log.origin for log in logs(database)} == {home.origin, bob.origin, eve.origin}
+    for root in home.store.pins():
+        if root.codec == DAG_PB:
+            assert list(walk(root, eve.store.get_block, Limits()))
+
+
+def test_new_entries_are_served_without_a_restart(tmp_path: Path) -> None:
+    ada, bob = make_home(tmp_path, 1), make_home(tmp_path, 2)
+    with running(ada) as url, HTTPSource(url) as source:
+        assert sync(bob, source).added == 1
+        with ada.writing() as log:
+            entry = note_entry(ada.keys(), "while open", cid=str(store_document(b"d", ada.store)))
+            log.append([entry])
+            report = sync(bob, source)
+            assert (report.added, report.blocks, report.errors) == (1, 1, ())
+
+
+def test_a_request_path_is_not_a_file_path(home: Home) -> None:
+    with running(home) as url:
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+        for path in ("/../pnode.toml", "//etc/passwd", "/ipfs/../logs", "/keys/../logs"):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = response.read()
+            assert response.status in (400, 404), path
+            assert b"origin" not in body
+        connection.close()
+
+
+def test_a_port_in_use_is_reported(home: Home) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as used,
+        pytest.raises(UnavailableError, match="cannot listen"),
+    ):
+        create_server(home, port=used.getsockname()[1])
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from node.home import Home
+from node.web.serve import serve
+
+home = Home.open(Path(sys.argv[1]), Path(sys.argv[2]))
+serve(home, port=0, ready=lambda url: print(url, flush=True))
+print("stopped", flush=True)
+"""
+
+
+def test_an_interrupt_ends_the_server_in_good_order(home: Home) -> None:
+    command = [sys.executable, "-c", SCRIPT, str(home.path), str(home.state)]
+    root = Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, cwd=root
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        url = process.stdout.readline().decode().strip()
+        with HTTPSource(url) as source:
+            assert source.read("/logs", max_bytes=10_000).startswith(b"logs/v0\n")
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == b"stopped\n"
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

@@ -7,6 +7,7 @@ between processes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from itertools import islice
@@ -15,6 +16,7 @@ from typing import Final, NamedTuple
 from ledger.cid import cid_texts
 from ledger.entry import EntryReader
 from ledger.errors import PnodeError
+from ledger.merkle import HASH_SIZE
 from ledger.outline import Outline
 
 BATCH: Final = 1_024
@@ -53,6 +55,28 @@ class Batch(NamedTuple):
     accepted: list[Accepted]
     problems: list[Problem]
     first: bytes | None
+
+    def encode(self) -> bytes:
+        """Return the batch as one line of JSON, to be handed to another process."""
+        first = None if self.first is None else self.first.hex()
+        fields = (b"".join(self.leaves).hex(), self.accepted, self.problems, first)
+        return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, line: bytes) -> Batch:
+        """Return the batch of a line that `encode` wrote.
+
+        Raises:
+            ValueError: if the line was cut off.
+        """
+        joined, accepted, problems, first = json.loads(line)
+        hashes = bytes.fromhex(joined)
+        return cls(
+            [hashes[at : at + HASH_SIZE] for at in range(0, len(hashes), HASH_SIZE)],
+            [Accepted(place, id_, Outline.of(outline)) for place, id_, outline in accepted],
+            [Problem(*problem) for problem in problems],
+            None if first is None else bytes.fromhex(first),
+        )
 
 
 def check_rows(

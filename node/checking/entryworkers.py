@@ -2,15 +2,13 @@
 
 `python -m node.checking.entryworkers FILE LOG END VERIFIED FIRST STEP` is one worker: it reads
 every STEP-th range of entries from the ledger file by itself, checks them, and writes the batches
-to standard output. The parent only reads them, in order. A worker that cannot write any more ends:
-so none outlives its parent. Reading a batch only ever means reading what our own code wrote a
-moment ago.
+to standard output, each as one line of JSON. The parent only reads them, in order. A worker that
+cannot write any more ends: so none outlives its parent.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import sqlite3
 import subprocess
@@ -99,13 +97,18 @@ def _widen(pipe: IO[bytes] | None) -> None:
 def _received(worker: subprocess.Popen[bytes]) -> Iterator[Batch]:
     assert worker.stdout is not None
     try:
-        batches: list[Batch] = pickle.load(worker.stdout)  # noqa: S301 - from our own process
-    except (EOFError, pickle.UnpicklingError):
+        batches = [Batch.decode(worker.stdout.readline()) for _ in range(_count(worker.stdout))]
+    except ValueError:
         raise PnodeError(
             "a process that checked entries ended before its work was done",
             hint="free memory and run again, or check in one process with --jobs 1",
         ) from None
     yield from batches
+
+
+def _count(stream: IO[bytes]) -> int:
+    """Return how many batches follow; a worker that ended early has no such line."""
+    return int(stream.readline())
 
 
 def _work(copy: str, log: int, end: int, verified: int, first: int, step: int) -> None:
@@ -121,7 +124,8 @@ def _work(copy: str, log: int, end: int, verified: int, first: int, step: int) -
             for low, high, verify in ((start, limit, False), (limit, stop, True)):
                 rows = map(Row._make, connection.execute(ROWS_SQL, (log, low, high)))
                 batches += check_rows(rows, reader, verify=verify)
-            pickle.dump(batches, out, pickle.HIGHEST_PROTOCOL)
+            out.write(b"%d\n" % len(batches))
+            out.writelines(batch.encode() for batch in batches)
             out.flush()
 
 

@@ -29,13 +29,17 @@ class Initialised:
 
 @dataclass(frozen=True, slots=True)
 class LogStanding:
-    """How far a log is held, signed and, if there is a policy, witnessed."""
+    """How far a log is held, signed and, if there is a policy, witnessed.
+
+    It is frozen if there is evidence that it signed two histories.
+    """
 
     origin: str
     size: int
     signed: int
     witnessed: int | None
     own: bool
+    frozen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ def status_command(session: Session) -> None:
             log.size,
             log.signed,
             "-" if log.witnessed is None else log.witnessed,
-            "this node" if log.own else "mirror",
+            Cell(_held_as(log), "bad" if log.frozen else ""),
         ]
         for log in standing.logs
     ]
@@ -136,13 +140,26 @@ def status_command(session: Session) -> None:
         Table(["LOG", "ENTRIES", "SIGNED", "WITNESSED", "HELD AS"], logs),
         ids=[standing.origin],
     )
-    if standing.unsigned:
+    if any(log.frozen for log in standing.logs):
+        session.output.hint(
+            "a frozen log signed two histories: 'pnode evidence list' has the proof"
+        )
+    elif standing.unsigned:
         session.output.hint("any writing command, such as 'pnode init', finishes signing")
     elif not standing.peers:
         session.output.hint("add a peer with 'pnode peer add URL', or a folder on a USB stick")
 
 
+def _unknown(origin: str) -> LogStanding:
+    return LogStanding(origin, 0, 0, None, own=True, frozen=False)
+
+
+def _held_as(log: LogStanding) -> str:
+    return ("this node" if log.own else "mirror") + (", frozen" if log.frozen else "")
+
+
 def _standing(node: Node) -> Standing:
+    from ledger.heldevidence import frozen_origins
     from ledger.log import logs
     from ledger.observations import cosigner_of
     from node.peering.policyfile import home_policy
@@ -152,14 +169,17 @@ def _standing(node: Node) -> Standing:
     policy = home_policy(home)
     held = []
     with home.reading() as database:
+        frozen = frozen_origins(database)
         for log in logs(database):
             latest = log.checkpoint()
             signed = latest[0].size if latest is not None else 0
             witnessed = witnessed_size(log, policy) if policy is not None else None
             own = log.origin == home.origin
-            held.append(LogStanding(log.origin, log.size, signed, witnessed, own))
+            held.append(
+                LogStanding(log.origin, log.size, signed, witnessed, own, log.origin in frozen)
+            )
         cosigner = cosigner_of(database, home.origin)
-    mine = next((log for log in held if log.own), LogStanding(home.origin, 0, 0, None, own=True))
+    mine = next((log for log in held if log.own), _unknown(home.origin))
     return Standing(
         home=home.path.absolute(),
         name=home.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from ledger.mirror import extend
 from ledger.note import Note
 from node.checking.auditing import audit
 from node.checking.verifying import verify
+from node.cli.program import run
 from node.home import Home
 from node.peering.equivocation import publish_evidence
 from node.peering.evidencelist import parse_evidence_list
@@ -129,6 +131,19 @@ def test_a_frozen_log_is_neither_extended_nor_told_of_again(home: Home) -> None:
     grown = SimulatedLog(NUMBER).grow(300)
     with home.locked() as database, pytest.raises(EquivocationError, match="frozen"):
         extend(database, grown.key, grown.note(), grown.bodies[260:])
+
+
+def test_status_names_a_frozen_log(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    sync(home, SimulatedPeer(fork(260, 250)))
+    capsys.readouterr()
+    assert run(["status", "--json", "--home", str(home.path)]) == 0
+    listed = json.loads(capsys.readouterr().out)["logs"]
+    assert {log["origin"]: log["frozen"] for log in listed} == {
+        home.origin: False,
+        HELD.origin: True,
+    }
+    assert run(["status", "--home", str(home.path)]) == 0
+    assert "mirror, frozen" in capsys.readouterr().out
 
 
 def test_a_liar_without_the_log_key_convicts_nobody(home: Home) -> None:

@@ -38,6 +38,24 @@ class SigningLock:
                 )
             connection.close()
 
+    def of_cosigned(self, origin: str) -> SigningLock:
+        """Return the lock of what this node cosigns of another log, in the same file.
+
+        A witness that forgets what it cosigned, because its ledger was restored, can be brought to
+        cosign two histories of a log; so what it cosigned is remembered where a backup is not.
+
+        Raises:
+            LogFrozenError: if the file is missing.
+        """
+        lock = SigningLock(self.path, origin)
+        self.read()
+        with storage_errors(self.path), lock._connect("rw") as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO signing_lock VALUES (?, 0, ?)", (origin, EMPTY_ROOT)
+            )
+        connection.close()
+        return lock
+
     def read(self) -> Checkpoint:
         """Return the last tree that was cleared for signing.
 

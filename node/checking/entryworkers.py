@@ -71,10 +71,12 @@ def _in_processes(copy: Path, log: int, end: int, verified: int, jobs: int) -> I
 
 
 def _start(arguments: list[str]) -> subprocess.Popen[bytes]:
-    # The same packages, wherever this process found them.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # The same packages, wherever this process found them, and with -P none from the current folder,
+    # which may be a stranger's.
+    packages = os.pathsep.join(filter(os.path.isabs, sys.path))
+    environment = {**os.environ, "PYTHONPATH": packages}
     worker = subprocess.Popen(  # noqa: S603 - our own module, arguments as a list
-        [sys.executable, "-m", "node.checking.entryworkers", *arguments],
+        [sys.executable, "-P", "-m", "node.checking.entryworkers", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env=environment,

@@ -3,7 +3,9 @@
 A node cosigns every tree of somebody else's log that it has verified: after its mirror has grown,
 and when the log itself asks (`POST /add-checkpoint`). The rules are in `ledger.witness`; here they
 are applied to what is stored, as one step under the writer lock, and the cosignature is on disk
-before anybody sees it. The same tree is cosigned once; who asks again gets the same line.
+before anybody sees it. The same tree is cosigned once; who asks again gets the same line. Before
+anything is signed the tree is written to the signing lock, outside the home: a node that was
+restored from a backup does not cosign what contradicts it.
 
 Never cosigned: the node's own log, a log that is not known here, and a log against which there is
 evidence.
@@ -21,6 +23,7 @@ from ledger.errors import (
     EquivocationError,
     EvidenceError,
     IdentityError,
+    LogFrozenError,
     MalformedError,
     UnavailableError,
 )
@@ -39,6 +42,7 @@ from ledger.observations import (
     note_of,
     sightings,
 )
+from ledger.signinglock import SigningLock
 from ledger.witness import (
     MAX_ANSWER_BYTES,
     AddCheckpoint,
@@ -100,20 +104,26 @@ def add_checkpoint(home: Home, body: bytes, *, clock: PosixClock = posix_now) ->
         key = known_log(home, database, request.origin)
         if key is not None and request.origin in frozen_origins(database):
             raise NotCosignedError(403, f"there is evidence against {request.origin}")
+        if key is None:
+            decide(request, None, None)
+        assert key is not None
         log = find_log(database, request.origin)
-        if log is not None:
-            _cosign_held(log, cosigner, clock())
-        last = last_cosigned(log, cosigner.key) if log is not None else None
         try:
-            checkpoint = decide(request, key, last)
+            lock = home.signing_lock().of_cosigned(request.origin)
+        except LogFrozenError:
+            raise NotCosignedError(404, "this node was copied or restored") from None
+        if log is not None:
+            _cosign_held(log, cosigner, lock, clock())
+        try:
+            checkpoint = decide(request, key, _last(log, cosigner, lock))
         except NotCosignedError as refusal:
-            if key is not None and refusal.status in (409, 422):
+            if refusal.status in (409, 422):
                 _require_one_history(database, log, key, request, refusal)
             raise
-        assert key is not None
         other = NotCosignedError(422, "the tree is not the one that is held here")
         _require_one_history(database, log, key, request, other)
-        return encode_answer([_cosign_ahead(database, key, checkpoint, request, cosigner, clock())])
+        line = _cosign_ahead(database, key, checkpoint, request, cosigner, lock, clock())
+        return encode_answer([line])
 
 
 def known_log(home: Home, database: Database, origin: str) -> NoteKey | None:
@@ -142,21 +152,47 @@ def cosign_mirror(
         return
     try:
         cosigner = Cosigner.of(home)
-    except IdentityError:
+        lock = home.signing_lock().of_cosigned(log.origin)
+    except (IdentityError, LogFrozenError):
         return
-    _cosign_held(log, cosigner, clock())
+    _cosign_held(log, cosigner, lock, clock())
 
 
-def _cosign_held(log: Log, cosigner: Cosigner, time: int) -> None:
+def _last(log: Log | None, cosigner: Cosigner, lock: SigningLock) -> Checkpoint | None:
+    """Return the largest tree that was cosigned, as the ledger or the signing lock remembers it."""
+    stored = last_cosigned(log, cosigner.key) if log is not None else None
+    locked = lock.read()
+    if stored is None or stored.size < locked.size:
+        return locked if locked.size else None
+    return stored
+
+
+def _size(checkpoint: Checkpoint | None) -> int:
+    return 0 if checkpoint is None else checkpoint.size
+
+
+def _clear(lock: SigningLock, checkpoint: Checkpoint) -> None:
+    """Remember a tree as cosigned, before it is."""
+    locked = lock.read()
+    if checkpoint.size > locked.size:
+        lock.advance(locked, checkpoint)
+    elif checkpoint != locked:
+        raise LogFrozenError(f"another tree of {checkpoint.origin} was cosigned here")
+
+
+def _cosign_held(log: Log, cosigner: Cosigner, lock: SigningLock, time: int) -> None:
     held = log.checkpoint()
-    last = last_cosigned(log, cosigner.key)
+    last = _last(log, cosigner, lock)
     if last is not None:
         is_new(Offer(log.key, last, note_of(log, last) or b""), log)
-    if held is None or (last is not None and last.size >= held[0].size):
+    stored = last_cosigned(log, cosigner.key)
+    # What is remembered as cleared and has no line yet was interrupted, and is finished here.
+    if held is None or max(_size(last) - 1, _size(stored)) >= held[0].size:
         return
     checkpoint, note = held
     if open_checkpoint(note, log.key) != checkpoint or log.root(checkpoint.size) != checkpoint.root:
         raise EvidenceError(f"the ledger here is damaged: it does not hold {log.origin} as signed")
+    _clear(lock, checkpoint)
     line = cosign(checkpoint.text, cosigner.key.name, cosigner.private, time=time)
     with log.database.transaction() as writer:
         add_cosignatures(writer, log, checkpoint, [(cosigner.key, line)])
@@ -168,6 +204,7 @@ def _cosign_ahead(
     checkpoint: Checkpoint,
     request: AddCheckpoint,
     cosigner: Cosigner,
+    lock: SigningLock,
     time: int,
 ) -> NoteSignature:
     """Store a cosignature, with the checkpoint where no entries back it, and return the line."""
@@ -175,6 +212,7 @@ def _cosign_ahead(
     stored = cosignatures(log, checkpoint).get(str(cosigner.key))
     if stored is not None:
         return stored
+    _clear(lock, checkpoint)
     line = cosign(checkpoint.text, cosigner.key.name, cosigner.private, time=time)
     with database.transaction() as writer:
         if note_of(log, checkpoint) is None:

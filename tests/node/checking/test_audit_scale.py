@@ -101,6 +101,19 @@ def test_any_number_of_processes_finds_the_same(large: Node, jobs: int) -> None:
     assert large.audit(jobs=jobs) == found
 
 
+def test_nothing_in_the_current_folder_is_run(
+    large: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trap = tmp_path / "stick"
+    (trap / "node").mkdir(parents=True)
+    for name in ("node/__init__.py", "sqlite3.py", "json.py"):
+        (trap / name).write_text("import pathlib; pathlib.Path('sprung').touch()\n")
+    monkeypatch.chdir(trap)
+    monkeypatch.syspath_prepend("")
+    assert large.audit(jobs=2).exit_code == 0
+    assert not (trap / "sprung").exists()
+
+
 def test_a_worker_that_dies_ends_the_audit_with_an_error(
     large: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,6 +128,40 @@ def test_a_home_in_use_asks_to_come_again(witness: Home, ask: Ask) -> None:
     with witness.locked():
         assert ask(request(0, 3)).status_code == 503
     assert ask(request(0, 3)).status_code == 200
+
+
+# --- what a restored witness remembers ----------------------------------------------------------
+
+
+def test_a_witness_restored_from_a_backup_cosigns_no_second_history(
+    place: Place, witness: Home, tmp_path: Path
+) -> None:
+    add_checkpoint(witness, bytes(request(0, 1)), clock=now)
+    backup = shutil.copytree(witness.path, tmp_path / "backup")
+    add_checkpoint(witness, bytes(request(1, 3)), clock=now)
+    shutil.rmtree(witness.path)
+    shutil.copytree(backup, witness.path)
+    assert cosigned_size(witness) == 1, "the ledger has forgotten"
+    refusal = refused(witness, request(1, 3, fork=True))
+    assert (refusal.status, refusal.size) == (409, 3)
+    assert refused(witness, request(3, 3, fork=True)).status == 422
+    add_checkpoint(witness, bytes(request(3, 5)), clock=now)
+    assert cosigned_size(witness) == 5
+
+
+def test_a_witness_without_its_signing_lock_cosigns_nothing(witness: Home) -> None:
+    witness.signing_lock().path.unlink()
+    assert refused(witness, request(0, 3)).status == 404
+    assert not witness.signing_lock().path.exists()
+
+
+def test_what_was_cleared_and_not_stored_is_cosigned_by_the_next_request(witness: Home) -> None:
+    add_checkpoint(witness, bytes(request(0, 1)), clock=now)
+    lock = witness.signing_lock().of_cosigned(KEY.name)
+    lock.advance(lock.read(), Checkpoint.parse(request(1, 3).note.text))
+    assert refused(witness, request(1, 3)).size == 3
+    add_checkpoint(witness, bytes(request(3, 3)), clock=now)
+    assert cosigned_size(witness) == 3
 
 
 # --- what is never cosigned ---------------------------------------------------------------------

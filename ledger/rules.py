@@ -44,7 +44,7 @@ CHECKS: Final = {
     "entry.filed": "every entry is filed under its own id and leaf hash",
     "entry.repeated": "no entry is in one log twice",
     "reference": "what an entry refers to is in the ledger",
-    "withdrawal.author": "a withdrawal is signed by the author of what it withdraws",
+    "withdrawal.author": "a withdrawal is signed by the contributor of what it withdraws",
     "key.author": "an author key is that of one log",
     "key.succession": "a log and its predecessor name each other, or a recovery key joins them",
     "key.revocation": "a revocation is signed by the recovery key that the log committed to",

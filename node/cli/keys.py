@@ -97,8 +97,13 @@ def key_recover(
     """Continue a log whose key is lost, by its recovery key.
 
     The log must be held here: in the home that lost its key, or in a new one after 'pnode sync'.
-    It is closed at the largest signed tree held, and goes on under new keys with a new recovery
-    key. If a recovery was interrupted, this finishes it.
+    It is closed at the largest tree held that witnesses have seen as the policy asks, else at the
+    largest signed one, and of a forked log at most where the fork begins, as far as that is proven.
+    It goes on under new keys with a new recovery key. If a recovery was interrupted, this finishes
+    it.
+
+    Not to be confused with 'pnode recover', which brings back entries under the same key, and
+    'pnode key recovery', which moves the recovery key away.
     """
     node = session.node()
     chosen = session.new_passphrase() if passphrase else None
@@ -210,6 +215,9 @@ def key_recovery(session: Session, file: Path) -> None:
 
     It is removed here only when the copy is whole. Whoever has the file can take over your log:
     keep it offline.
+
+    Not to be confused with 'pnode key recover', which uses that key to continue a log under new
+    keys, and 'pnode recover', which brings back entries under the same key.
     """
     moved = session.node().move_recovery_key(file)
     session.output.result(

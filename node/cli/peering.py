@@ -20,12 +20,18 @@ if TYPE_CHECKING:
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
-@command("add", "pnode peer add https://ledger.example", "pnode peer add /media/usb/pnode")
+@command(
+    "add",
+    "pnode peer add https://ledger.example",
+    "pnode peer add /media/usb/pnode",
+    "pnode peer add pnode.example/log/v1/5d0e...+1a2b3c4d+AX...",
+)
 @click.argument("peer", metavar="URL|DIR|VKEY")
 def peer_add(session: Session, peer: str) -> None:
     """Add a peer: a URL, or a directory with the same layout.
 
-    VKEY is the verifier key of a log whose owner may push it to this home, as nodes behind NAT do.
+    VKEY is the verifier key of a log whose owner may push it to this home, as nodes behind NAT do;
+    'pnode key show' prints it there as 'log key'.
     """
     address = str(session.node().add_peer(peer))
     session.output.result("peer.add", {"peer": address}, Fields([("peer", address)]), ids=[address])

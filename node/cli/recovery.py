@@ -21,6 +21,9 @@ def recover_command(session: Session, peers: tuple[str, ...]) -> None:
     After a backup was restored, or ledger.db or the signing lock was lost. Asks all peers of this
     home if none is named. Everything is verified, and nothing is signed twice. Asks before the
     signing lock is created or moved.
+
+    Not to be confused with 'pnode key recover', which continues a log under new keys, and 'pnode
+    key recovery', which moves the recovery key away.
     """
     recovered = session.node().recover(peers, session.confirm)
     record = {

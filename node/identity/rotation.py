@@ -285,7 +285,8 @@ def closing_point(home: Home, log: Log) -> Checkpoint:
 
     It is the largest one that witnesses have seen, as many as the home's policy asks for; without
     a policy, or if they have seen none, the largest signed one that is held. Of a log that signed
-    two histories it is at most what both share, so that readers of either find the tree named.
+    two histories it is at most what both share, as far as that is proven, so that readers of
+    either find the tree named. If nothing is proven to be shared, the fork does not lower it.
 
     Raises:
         IncompleteError: if none is held.

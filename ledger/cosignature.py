@@ -8,12 +8,14 @@ name the cosigner, hence one key serves one cosigner and nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from ledger.errors import MalformedError, SignatureError
 from ledger.keys import SIGNATURE_SIZE, PrivateKey
 from ledger.note import ED25519_COSIGNATURE, NoteKey, NoteSignature
 
 _TIME_SIZE = 8
+COSIGNATURE_SIZE: Final = _TIME_SIZE + SIGNATURE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class CosignatureVerifier:
 
     def verify_line(self, text: str, line: NoteSignature) -> None:
         """Require a timestamped signature over the checkpoint text."""
-        if len(line.payload) != _TIME_SIZE + SIGNATURE_SIZE:
+        if len(line.payload) != COSIGNATURE_SIZE:
             raise SignatureError(f"cosignature of '{line.name}' has the wrong length")
         signature = line.payload[_TIME_SIZE:]
         self.note_key.key.verify(signature, _message(text, cosigned_at(line)))

@@ -31,12 +31,12 @@ the cosigners that follow, sorted, are the same on both sides.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal, cast, get_args
 
 from ledger.checkpoint import ORIGIN_PREFIX, Checkpoint, log_key, open_checkpoint
-from ledger.cosignature import CosignatureVerifier
+from ledger.cosignature import COSIGNATURE_SIZE, CosignatureVerifier
 from ledger.encoding import decode_base64, encode_base64, parse_decimal
 from ledger.errors import MalformedError, ProofError, SignatureError
 from ledger.merkle import HASH_SIZE, NodeReader, consistency_proof, subtree_root, verify_consistency
@@ -46,6 +46,7 @@ from ledger.tlogproof import TlogProof
 EVIDENCE_MAGIC: Final = "equivocation@v1"
 MAX_EVIDENCE_BYTES: Final = 16_384
 MAX_COSIGNERS: Final = 8
+MAX_COSIGNER_NAME: Final = 128
 
 Kind = Literal["same-size", "entry", "prefix"]
 SAME_SIZE: Final = "same-size"
@@ -208,8 +209,8 @@ def same_size(key: NoteKey, note: bytes, other: bytes) -> Evidence:
     Raises:
         EvidenceError: if they prove nothing.
     """
-    a, b = _reduced(key, *sorted([note, other], key=_tree))
-    return _verified(Evidence(SAME_SIZE, key, bytes(a), bytes(b)))
+    smaller, larger = sorted([note, other], key=_tree)
+    return _fitting(key, smaller, larger, lambda a, b: Evidence(SAME_SIZE, key, a, b))
 
 
 def prefix(
@@ -227,8 +228,8 @@ def prefix(
     Raises:
         EvidenceError: if that is not proven.
     """
-    a, b = _reduced(key, smaller, larger)
-    return _verified(Evidence(PREFIX, key, bytes(a), bytes(b), (root, *path)))
+    hashes = (root, *path)
+    return _fitting(key, smaller, larger, lambda a, b: Evidence(PREFIX, key, a, b, hashes))
 
 
 def of_trees(key: NoteKey, note: bytes, other: bytes, read_larger: NodeReader) -> Evidence:
@@ -253,18 +254,15 @@ def different_entries(
     Raises:
         EvidenceError: if the proofs do not show that.
     """
-    ordered = sorted([(proof, leaf), (other, other_leaf)], key=lambda pair: _tree(pair[0].note))
-    notes = _reduced(key, *(each.note for each, _ in ordered))
-    a, b = (
-        bytes(TlogProof(each.index, each.path, bytes(note)))
-        for (each, _), note in zip(ordered, notes, strict=True)
+    (smaller, first), (larger, second) = sorted(
+        [(proof, leaf), (other, other_leaf)], key=lambda pair: _tree(pair[0].note)
     )
-    return _verified(Evidence(ENTRY, key, a, b, tuple(leaf for _, leaf in ordered)))
 
+    def build(a: bytes, b: bytes) -> Evidence:
+        sides = replace(smaller, note=a, extra=None), replace(larger, note=b, extra=None)
+        return Evidence(ENTRY, key, bytes(sides[0]), bytes(sides[1]), (first, second))
 
-def _verified(evidence: Evidence) -> Evidence:
-    evidence.verify()
-    return evidence
+    return _fitting(key, smaller.note, larger.note, build)
 
 
 def _tree(note: bytes) -> tuple[str, int, bytes]:
@@ -272,10 +270,34 @@ def _tree(note: bytes) -> tuple[str, int, bytes]:
     return point.origin, point.size, point.root
 
 
+def _fitting(
+    key: NoteKey, smaller: bytes, larger: bytes, build: Callable[[bytes, bytes], Evidence]
+) -> Evidence:
+    """Return the verified evidence in two notes, with as many cosigners as there is room for."""
+    a, b = _reduced(key, smaller, larger)
+    while True:
+        try:
+            evidence = build(bytes(a), bytes(b))
+            break
+        except MalformedError:
+            # The proof is worth more than its cosigners: the last one goes first.
+            if len(a.signatures) == 1:
+                raise
+            a, b = (Note(note.text, note.signatures[:-1]) for note in (a, b))
+    evidence.verify()
+    return evidence
+
+
 def _reduced(key: NoteKey, *notes: bytes) -> tuple[Note, ...]:
-    """Keep the log's signature and those of cosigners on both sides, in the accepted order."""
+    """Keep the log's signature and those of cosigners on both sides, in the accepted order.
+
+    Anybody can add a line to a note, so that what cannot be a cosignature is left out.
+    """
     parsed = [Note.parse(note) for note in notes]
-    lines = [{(line.name, line.key_id): line for line in note.signatures} for note in parsed]
+    lines = [
+        {(line.name, line.key_id): line for line in note.signatures if _carried(line, key)}
+        for note in parsed
+    ]
     shared = [signer for signer in lines[0] if all(signer in side for side in lines)]
     if (key.name, key.key_id) not in shared:
         raise SignatureError(f"{key.name} did not sign both checkpoints")
@@ -284,6 +306,11 @@ def _reduced(key: NoteKey, *notes: bytes) -> tuple[Note, ...]:
         Note(note.text, tuple(side[signer] for signer in ordered))
         for note, side in zip(parsed, lines, strict=True)
     )
+
+
+def _carried(line: NoteSignature, key: NoteKey) -> bool:
+    short = len(line.name) <= MAX_COSIGNER_NAME and len(line.payload) == COSIGNATURE_SIZE
+    return short or line.is_by(key)
 
 
 def _signers(note: Note) -> list[tuple[str, bytes]]:

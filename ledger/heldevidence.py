@@ -31,7 +31,8 @@ def hold(database: Database, evidence: Evidence, *, common: int = 0) -> Evidence
 
     Returns:
         The evidence held about the same two trees: this one, unless there was one before. Once
-        MAX_PER_LOG are held of a log, further ones are not stored and returned as they are.
+        MAX_PER_LOG are held of a log, further ones are not stored and returned as they are, unless
+        they reach back much further (`_reaches_back`).
 
     Raises:
         SignatureError, ProofError: if it proves nothing.
@@ -43,7 +44,7 @@ def hold(database: Database, evidence: Evidence, *, common: int = 0) -> Evidence
         for each in present:
             if each.contradiction == evidence.contradiction:
                 return each
-        if len(present) < MAX_PER_LOG:
+        if len(present) < MAX_PER_LOG or _reaches_back(evidence, present):
             row = {
                 "id": evidence.id,
                 "origin": evidence.origin,
@@ -53,6 +54,17 @@ def hold(database: Database, evidence: Evidence, *, common: int = 0) -> Evidence
             }
             writer.table("evidence").insert(row)
     return evidence
+
+
+def _reaches_back(evidence: Evidence, present: list[Evidence]) -> bool:
+    """Whether the smaller tree is at most half of every one held.
+
+    Late forks must not shield an early one. Halving lets in one more piece for each bit of a size;
+    were it enough to be smaller, a log could sign its way down entry by entry.
+    """
+    size = evidence.checkpoints[0].size
+    least = min(each.checkpoints[0].size for each in present)
+    return size < least and 2 * size <= least
 
 
 def evidence_against(log: Log, note: bytes) -> Evidence | None:

@@ -34,7 +34,7 @@ from ledger.errors import (
 )
 from ledger.evidence import Evidence
 from ledger.heldevidence import frozen, held_evidence, hold
-from ledger.log import Log, find_log
+from ledger.log import Log, find_log, logs
 from ledger.merkle import NodeReader, subtree_root
 from node.clock import Clock, utc_now
 from node.home import Home
@@ -89,9 +89,23 @@ def react(
 
 
 def learn(home: Home, bodies: Iterable[bytes]) -> None:
-    """Store the evidence that new entries of any log state; what proves nothing is passed over."""
+    """Store the evidence that new entries of any log state about logs held here.
+
+    What proves nothing is passed over, and what is about other logs: origins cost nothing, so one
+    log could fill the tables of all who mirror it.
+    """
     for evidence, _ in _stated_in(bodies):
-        keep(home, bytes(evidence))
+        with home.reading() as database:
+            held = find_log(database, evidence.origin) is not None
+        if held:
+            keep(home, bytes(evidence))
+
+
+def learn_again(home: Home) -> None:
+    """Store the evidence that any entry held states: for logs that were not held when it came."""
+    with home.reading() as database:
+        for log in logs(database):
+            learn(home, log.bodies())
 
 
 def publish_evidence(

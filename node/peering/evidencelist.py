@@ -15,6 +15,7 @@ from typing import Final
 from ledger.database import Database
 from ledger.errors import MalformedError, NotFoundError
 from ledger.heldevidence import find_evidence, held_evidence
+from ledger.log import logs
 
 EVIDENCE_LIST: Final = "/evidence"
 EVIDENCE_FOLDER: Final = "/equivocation/"
@@ -24,9 +25,16 @@ _LINE = re.compile(r"(?P<id>[0-9a-f]{64}) (?P<origin>[^\s]{1,256})", re.ASCII)
 
 
 def encode_evidence_list(database: Database) -> bytes:
-    """Return the list of all evidence held."""
-    lines = sorted((each.origin, each.id) for each in held_evidence(database))
-    return "".join(f"{id_} {origin}\n" for origin, id_ in lines).encode()
+    """Return the list of the evidence held about logs held here, as far as readers accept it."""
+    held = {log.origin for log in logs(database)}
+    pairs = sorted((each.origin, each.id) for each in held_evidence(database))
+    lines = (f"{id_} {origin}\n".encode() for origin, id_ in pairs if origin in held)
+    data = bytearray()
+    for line in lines:
+        if len(data) + len(line) > MAX_EVIDENCE_LIST_BYTES:
+            break
+        data += line
+    return bytes(data)
 
 
 def parse_evidence_list(data: bytes) -> dict[str, str]:

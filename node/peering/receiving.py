@@ -35,7 +35,8 @@ from ledger.note import NoteKey
 from node.clock import Clock, utc_now
 from node.home import Home
 from node.peering.blockpull import BlockPull, pull_blocks, silent
-from node.peering.mirroring import REFUSED, UNCHANGED, LogReport, held_size, take_log
+from node.peering.equivocation import learn_again
+from node.peering.mirroring import NEW, REFUSED, UNCHANGED, LogReport, held_size, take_log
 from node.peering.offers import OfferedLog
 from node.peering.peers import read_settings
 from node.peering.peerstate import PeerState
@@ -110,6 +111,8 @@ class Receiver:
                 quota = Quota(state, settings.limits, self._now)
                 log = OfferedLog(key.name, str(key), note)
                 report = take_log(self._home, source, log, quota)
+                if report.state == NEW:
+                    learn_again(self._home)
             if report.error is not None:
                 raise report.error
             if offered < report.size or report.state == REFUSED:

@@ -30,9 +30,9 @@ from node.home import Home
 from node.peering.blockpull import BlockPull, Progress, pull_blocks, silent
 from node.peering.budget import Clock, MeteredSource, SyncLimits
 from node.peering.cursor import cursor_of
-from node.peering.equivocation import notice, publish_evidence
+from node.peering.equivocation import learn_again, notice, publish_evidence
 from node.peering.gossip import give_evidence, take_evidence
-from node.peering.mirroring import OWN, REFUSED, UNCHANGED, LogReport, take_log
+from node.peering.mirroring import NEW, OWN, REFUSED, UNCHANGED, LogReport, take_log
 from node.peering.offers import read_offers
 from node.peering.peers import read_settings
 from node.peering.peerstate import PeerState
@@ -172,6 +172,8 @@ def _sync(
         _remember(home, source.address, state, reports, offers.tag)
     errors: list[PnodeError] = [report.error for report in reports if report.error is not None]
     told = {log.origin for log in reports if isinstance(log.error, EquivocationError)}
+    if any(log.state == NEW for log in reports):
+        learn_again(home)
     listed = take_evidence(home, source, errors) if offers.changed else None
     publish_evidence(home, source)
     if listed is not None and poster is not None:

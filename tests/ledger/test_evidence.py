@@ -14,6 +14,7 @@ from ledger.checkpoint import Checkpoint, log_key, log_origin, sign_checkpoint
 from ledger.cosignature import cosign
 from ledger.errors import EvidenceError, MalformedError, ProofError, SignatureError
 from ledger.evidence import (
+    MAX_COSIGNER_NAME,
     MAX_COSIGNERS,
     MAX_EVIDENCE_BYTES,
     Evidence,
@@ -24,7 +25,7 @@ from ledger.evidence import (
 )
 from ledger.keys import PrivateKey
 from ledger.merkle import consistency_proof, inclusion_proof, root_of
-from ledger.note import ED25519_COSIGNATURE, Note, NoteKey
+from ledger.note import ED25519_COSIGNATURE, Note, NoteKey, NoteSignature
 from ledger.tlogproof import TlogProof
 from tests.ledger.forks import (
     KEY,
@@ -218,6 +219,41 @@ def test_cosigners_of_one_side_and_those_beyond_the_limit_are_left_out() -> None
     assert len(Note.parse(evidence.a).signatures) == 1 + MAX_COSIGNERS
     alone = same_size(KEY, cosigned(A, 1), cosigned(B[:9], 2))
     assert bytes(alone) == bytes(evidence_of("same-size"))
+
+
+def test_lines_of_strangers_on_both_sides_hide_no_fork() -> None:
+    """Anybody can add lines to a note; they must not make the proof too large."""
+    junk = [NoteSignature("junk", b"abcd", bytes(7_000)), NoteSignature("a", b"abcd", b"short")]
+    long = NoteSignature("x" * (MAX_COSIGNER_NAME + 1), b"abcd", bytes(72))
+    sides = []
+    for tree in (A, B[:9]):
+        parsed = Note.parse(cosigned(tree, 1))
+        sides.append(bytes(Note(parsed.text, (*parsed.signatures, *junk, long))))
+    evidence = same_size(KEY, *sides)
+    assert evidence == same_size(KEY, cosigned(A, 1), cosigned(B[:9], 1))
+    a, b = (
+        replace(proof(tree, 6), note=side) for tree, side in zip((A, B[:9]), sides, strict=True)
+    )
+    different_entries(KEY, a, A[6], b, B[6]).verify()
+
+
+def test_cosigners_go_before_the_proof_does() -> None:
+    """Names of four-byte characters fill the file: the last ones are left out."""
+    lines = [
+        NoteSignature("\U0001f600" * 127 + str(n), b"abcd", bytes(72)) for n in range(MAX_COSIGNERS)
+    ]
+    name = "\U0001f600" * 256
+    sides = []
+    trees = fork(5, 999, "a"), fork(5, 999, "b")
+    for tree in trees:
+        key, plain = named_note(name, tree)
+        parsed = Note.parse(plain)
+        sides.append(bytes(Note(parsed.text, (*parsed.signatures, *lines))))
+    a, b = (proof(tree, 6, side) for tree, side in zip(trees, sides, strict=True))
+    evidence = different_entries(key, a, trees[0][6], b, trees[1][6])
+    kept = [line.name for line in Note.parse(TlogProof.parse(evidence.a).note).signatures]
+    assert 1 < len(kept) < 1 + MAX_COSIGNERS
+    assert kept == [name, *(line.name for line in lines[: len(kept) - 1])]
 
 
 # --- form ---------------------------------------------------------------------------------------

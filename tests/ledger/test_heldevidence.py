@@ -27,7 +27,7 @@ from ledger.heldevidence import (
     hold,
 )
 from ledger.note import Note, NoteSignature
-from tests.ledger.forks import KEY, ORIGIN, fork, named_note, note
+from tests.ledger.forks import KEY, ORIGIN, fork, leaves, named_note, note
 
 FIRST = same_size(KEY, note(fork(2, 5, "a")), note(fork(2, 5, "b")))
 
@@ -77,6 +77,24 @@ def test_a_log_that_signs_anything_fills_no_disk(database: Database) -> None:
     for number in range(MAX_PER_LOG + 4):
         hold(database, same_size(KEY, tree, note(fork(1, 3, f"b{number}"))))
     assert len(held_evidence(database)) == MAX_PER_LOG
+
+
+def test_late_forks_do_not_shield_an_early_one(database: Database) -> None:
+    late = note(fork(60, 64, "a"))
+    for number in range(MAX_PER_LOG + 4):
+        hold(database, same_size(KEY, late, note(fork(60, 64, f"b{number}"))))
+    early = same_size(KEY, note(fork(3, 8, "a")), note(fork(3, 8, "b")))
+    hold(database, early)
+    assert held_evidence(database)[MAX_PER_LOG:] == [early]
+
+
+def test_a_log_that_forks_ever_earlier_fills_no_disk(database: Database) -> None:
+    for number in range(MAX_PER_LOG):
+        hold(database, same_size(KEY, note(leaves(64)), note(fork(1, 64, f"b{number}"))))
+    for size in range(63, 0, -1):
+        hold(database, same_size(KEY, note(leaves(size)), note(fork(0, size, "b"))))
+    added = held_evidence(database)[MAX_PER_LOG:]
+    assert [each.checkpoints[0].size for each in added] == [32, 16, 8, 4, 2, 1]
 
 
 def test_what_proves_nothing_is_not_held(database: Database) -> None:

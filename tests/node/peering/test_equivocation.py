@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from simulator import SimulatedLog, SimulatedPeer, note_entry
 
-from ledger.dispute import stated_evidence
+from ledger.commonprefix import CommonPrefix
+from ledger.dispute import evidence_statement, stated_evidence
 from ledger.entry import Entry
 from ledger.errors import (
     EquivocationError,
@@ -295,6 +296,25 @@ def test_a_statement_in_a_mirrored_log_is_enough(home: Home, tmp_path: Path) -> 
         del peer.files[path]
     gravest(sync(home, peer))
     assert held(home) == held(other)
+
+
+def stating(number: int, evidence: Evidence) -> SimulatedLog:
+    """A log that states evidence about another."""
+    log = SimulatedLog(number).grow(2)
+    statement = evidence_statement(
+        evidence, CommonPrefix(), author=log.keys.author.public.did, created="2026-01-01T00:00:00Z"
+    )
+    log.bodies.append(Entry.sign(statement, log.keys.author).body)
+    return log
+
+
+def test_stated_evidence_about_logs_not_held_waits_for_the_log(tmp_path: Path) -> None:
+    """Origins cost nothing: one log must not fill the tables of all who mirror it."""
+    home = make_home(tmp_path)
+    assert sync(home, SimulatedPeer(stating(4, evidence_about_held()))).errors == ()
+    assert held(home) == []
+    gravest(sync(home, SimulatedPeer(HELD)))
+    assert held(home) == [evidence_about_held()]
 
 
 def test_evidence_that_is_brought_is_kept_if_the_log_is_held(home: Home, tmp_path: Path) -> None:

@@ -139,6 +139,22 @@ def test_a_frozen_log_is_not_cosigned(home: Home, tmp_path: Path) -> None:
         assert latest[0].size == 260
 
 
+def test_a_list_names_logs_held_here_and_fits_its_readers(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = SimulatedLog(77).grow(3)
+    other = SimulatedLog(77).grow(2).grow(3, prefix="forked")
+    with home.locked() as database:
+        hold(database, same_size(stranger.key, stranger.note(), other.note()))
+        assert encode_evidence_list(database) == b""
+        for at in (250, 251):
+            hold(database, same_size(HELD.key, HELD.note(), fork(260, at).note()))
+        whole = encode_evidence_list(database)
+        assert len(parse_evidence_list(whole)) == 2
+        monkeypatch.setattr("node.peering.evidencelist.MAX_EVIDENCE_LIST_BYTES", len(whole) - 1)
+        assert encode_evidence_list(database) == whole[: len(whole) // 2]
+
+
 def test_a_list_has_one_form(home: Home) -> None:
     with home.locked() as database:
         hold(database, EVIDENCE)

@@ -9,6 +9,7 @@ from ledger.errors import MalformedError, SignatureError
 from node.peering.loglist import (
     MAX_FRONTIER_BYTES,
     MAX_LIST_BYTES,
+    MAX_LISTED,
     encode_frontier,
     encode_logs,
     parse_logs,
@@ -91,6 +92,15 @@ def test_the_order_of_a_frontier_is_its_writers() -> None:
 def test_a_frontier_of_too_many_bytes_is_refused() -> None:
     with pytest.raises(MalformedError, match="at most"):
         split_frontier(bytes(MAX_FRONTIER_BYTES + 1))
+
+
+def test_more_logs_than_any_node_holds_are_refused() -> None:
+    tiny = [b"%d\n\nb\n" % number for number in range(MAX_LISTED + 1)]
+    assert len(split_frontier(encode_frontier(tiny[:-1]))) == MAX_LISTED
+    with pytest.raises(MalformedError, match="more than 32768"):
+        split_frontier(encode_frontier(tiny))
+    with pytest.raises(MalformedError, match="more than 32768"):
+        parse_logs(b"logs/v0\n" + b"\nvkey \norigin \n" * (MAX_LISTED + 1))
 
 
 def test_a_bad_note_does_not_spoil_its_neighbours() -> None:

@@ -120,6 +120,12 @@ def sightings(
         yield Checkpoint(log.origin, size, root), note
 
 
+def count_sightings(log: Log, *, beyond: int) -> int:
+    """Return how many sightings of a log have more than `beyond` entries."""
+    sql = "SELECT count(*) FROM sighting WHERE log = ? AND size > ?"
+    return int(next(log.database.query(sql, (log.row_id, beyond)))[0])
+
+
 def note_of(log: Log, checkpoint: Checkpoint) -> bytes | None:
     """Return the stored note that signs this very tree, backed by entries or only sighted."""
     for table in ("checkpoint", "sighting"):

@@ -187,6 +187,11 @@ def logs(database: Database) -> list[Log]:
     return [Log(database, origin) for (origin,) in rows]
 
 
+def count_signed(database: Database) -> int:
+    """Return how many logs have a checkpoint."""
+    return int(next(database.query("SELECT count(DISTINCT log) FROM checkpoint"))[0])
+
+
 def find_log(database: Database, origin: str) -> Log | None:
     """Return the log of an origin, or None if the database holds none."""
     try:

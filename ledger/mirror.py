@@ -79,7 +79,7 @@ def _require_one_history(
     """Require that held and new entries lead to the signed root and past every tree seen before."""
     checkpoint = open_checkpoint(note, key)
     edge = held.edge(held.size) if held else CompactRange()
-    seen = _sighted_roots(held)
+    seen = _sighted_roots(held, checkpoint.size)
     contradicting: bytes | None = None
     for body in bodies:
         edge.append(leaf_hash(body))
@@ -112,12 +112,12 @@ def _evidence(
     return of_trees(key, sighting, note, read)
 
 
-def _sighted_roots(held: Log | None) -> dict[int, list[tuple[bytes, bytes]]]:
-    """Return the trees that were seen signed before the entries came: root and note, by size."""
+def _sighted_roots(held: Log | None, size: int) -> dict[int, list[tuple[bytes, bytes]]]:
+    """Return the trees seen signed before the entries up to `size` came: root and note, by size."""
     roots: dict[int, list[tuple[bytes, bytes]]] = {}
     if held is None:
         return roots
-    for seen, note in sightings(held):
+    for seen, note in sightings(held, beyond=held.size, up_to=size):
         # A bit that flipped on this disk must not accuse the log.
         if open_checkpoint(note, held.key) != seen:
             raise EvidenceError(

@@ -105,11 +105,25 @@ def add_sighting(
     writer.table("sighting").insert({**_tree(log, checkpoint), "note": note}, ignore=True)
 
 
-def sightings(log: Log) -> Iterator[tuple[Checkpoint, bytes]]:
-    """Yield the sightings of a log with their notes, smallest first."""
-    sql = "SELECT size, root, note FROM sighting WHERE log = ? ORDER BY size, root"
-    for size, root, note in log.database.query(sql, (log.row_id,)):
+def sightings(
+    log: Log, *, beyond: int = -1, up_to: int | None = None
+) -> Iterator[tuple[Checkpoint, bytes]]:
+    """Yield the sightings of a log with their notes, smallest first.
+
+    Only those of more than `beyond` entries and, if it is given, of at most `up_to`.
+    """
+    sql = (
+        "SELECT size, root, note FROM sighting WHERE log = ?1 AND size > ?2"
+        " AND (?3 IS NULL OR size <= ?3) ORDER BY size, root"
+    )
+    for size, root, note in log.database.query(sql, (log.row_id, beyond, up_to)):
         yield Checkpoint(log.origin, size, root), note
+
+
+def count_sightings(log: Log, *, beyond: int) -> int:
+    """Return how many sightings of a log have more than `beyond` entries."""
+    sql = "SELECT count(*) FROM sighting WHERE log = ? AND size > ?"
+    return int(next(log.database.query(sql, (log.row_id, beyond)))[0])
 
 
 def note_of(log: Log, checkpoint: Checkpoint) -> bytes | None:

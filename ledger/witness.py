@@ -117,7 +117,7 @@ def decide(request: AddCheckpoint, key: NoteKey | None, last: Checkpoint | None)
     # HTTP status code."
     if key is None or key.name != request.origin:
         raise NotCosignedError(404, f"{request.origin[:200]} is not a log known here")
-    _require_signed(request, key)
+    require_signed(request, key)
     # SPEC: "The old size MUST be equal to or lower than the checkpoint size. Otherwise, the
     # witness MUST respond with a "400 Bad Request" HTTP status code."
     size = 0 if request.claims_an_impossible_root else Checkpoint.parse(request.note.text).size
@@ -141,7 +141,12 @@ def decide(request: AddCheckpoint, key: NoteKey | None, last: Checkpoint | None)
     return checkpoint
 
 
-def _require_signed(request: AddCheckpoint, key: NoteKey) -> None:
+def require_signed(request: AddCheckpoint, key: NoteKey) -> None:
+    """Require that the log has signed what is to be cosigned.
+
+    Raises:
+        NotCosignedError: with status 403.
+    """
     # SPEC: "The witness MUST respond with a "403 Forbidden" HTTP status code if either no
     # signature from a trusted key for the origin is present, or a signature line's key name and ID
     # match a trusted key but the signature itself fails to verify".

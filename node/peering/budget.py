@@ -17,7 +17,7 @@ class SyncLimits:
     """Hard caps per peer and sync; a cap that is reached ends the work, and nothing is undone.
 
     Args:
-        logs: how many logs a peer may list.
+        logs: how many logs are looked at of those a peer lists, and held in all.
         entries: new entries of one log.
         log_bytes: bytes of new entries of one log (they are held in memory until verified).
         total_bytes: bytes read from the peer in all; exceeded by at most one resource.

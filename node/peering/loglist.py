@@ -14,6 +14,9 @@ than the list format: no comments, both lines present in this order, no other li
 Neither the text of a checkpoint nor its signature block can contain an empty line, so the pieces
 between empty lines are text and signatures in turn, and splitting is unambiguous. One note that
 is wrong in itself does not spoil the others.
+
+Only what they cost to parse is limited here: their bytes, and a number of logs that an honest list
+of so many bytes hardly reaches. How many of them are looked at is for the reader to say.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from ledger.note import NoteKey
 
 MAX_LIST_BYTES: Final = 4 << 20
 MAX_FRONTIER_BYTES: Final = 32 << 20
+MAX_LISTED: Final = 32_768
 _HEADER = "logs/v0"
 
 
@@ -59,17 +63,17 @@ def encode_logs(keys: Iterable[NoteKey]) -> bytes:
     return f"{_HEADER}\n{''.join(records)}".encode()
 
 
-def parse_logs(data: bytes, *, max_logs: int) -> tuple[ListedLog, ...]:
+def parse_logs(data: bytes) -> tuple[ListedLog, ...]:
     """Parse a log list.
 
     Raises:
-        MalformedError: if it is not in the one accepted form or names more than `max_logs`.
+        MalformedError: if it is not in the one accepted form, or has too many bytes.
     """
     lines = _text(data, what="log list").split("\n")
     if lines[0] != _HEADER or lines[-1] or (len(lines) - 2) % 3:
         raise MalformedError(f"log list: not '{_HEADER}' and blocks of vkey and origin")
-    if (len(lines) - 2) // 3 > max_logs:
-        raise MalformedError(f"log list: more than {max_logs} logs")
+    if (len(lines) - 2) // 3 > MAX_LISTED:
+        raise MalformedError(f"log list: more than {MAX_LISTED} logs")
     listed = []
     for start in range(1, len(lines) - 1, 3):
         empty, vkey, origin = lines[start : start + 3]
@@ -95,17 +99,17 @@ class OfferedNote:
     note: bytes
 
 
-def split_frontier(data: bytes, *, max_logs: int) -> tuple[OfferedNote, ...]:
+def split_frontier(data: bytes) -> tuple[OfferedNote, ...]:
     """Split a frontier file into its notes, unverified.
 
     Raises:
-        MalformedError: unless it is whole notes of unique origins, at most `max_logs`.
+        MalformedError: unless it is whole notes of unique origins, within the limit of bytes.
     """
     pieces = _text(data, what="frontier", max_bytes=MAX_FRONTIER_BYTES).split("\n\n")
     if pieces.pop() or len(pieces) % 2 or not all(pieces):
         raise MalformedError("frontier: not whole notes with an empty line after each")
-    if len(pieces) // 2 > max_logs:
-        raise MalformedError(f"frontier: more than {max_logs} logs")
+    if len(pieces) // 2 > MAX_LISTED:
+        raise MalformedError(f"frontier: more than {MAX_LISTED} logs")
     notes = tuple(
         OfferedNote(text.partition("\n")[0], f"{text}\n\n{signatures}\n".encode())
         for text, signatures in zip(pieces[::2], pieces[1::2], strict=True)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ledger.database import Database
 from ledger.errors import (
     EquivocationError,
     EvidenceError,
@@ -23,7 +24,7 @@ from ledger.errors import (
     UnavailableError,
 )
 from ledger.heldevidence import frozen
-from ledger.log import find_log
+from ledger.log import Log, count_signed, find_log
 from ledger.mirror import extend
 from node.home import Home
 from node.peering.equivocation import learn, react
@@ -107,6 +108,7 @@ def _extend_mirror(home: Home, source: Source, offer: Offer, quota: Quota) -> Lo
         new = is_new(offer, held)
         bodies: Sequence[bytes] = []
         if new:
+            _check_room(database, origin, held, quota)
             with quota.admitting(origin, offered - size) as limits:
                 bodies = resuming(
                     home, source, origin, lambda each: read_entries(each, offer, held, limits)
@@ -121,12 +123,18 @@ def _extend_mirror(home: Home, source: Source, offer: Offer, quota: Quota) -> Lo
         if (held.size if held else 0) != size:
             # Another sync of this home was faster; the next one compares again.
             return LogReport(origin, 0, held.size if held else 0, UNCHANGED, offered)
+        _check_room(database, origin, held, quota)
         log = extend(database, offer.key, offer.note, bodies)
         cosign_mirror(home, database, log)
         keep_lines(home, database, log, offer)
     forget(home, origin)
     quota.used(origin, len(bodies), sum(map(len, bodies)))
     return LogReport(origin, len(bodies), offered, EXTENDED if size else NEW, offered)
+
+
+def _check_room(database: Database, origin: str, held: Log | None, quota: Quota) -> None:
+    if held is None or held.checkpoint() is None:
+        quota.check_room(origin, count_signed(database))
 
 
 def held_size(home: Home, origin: str) -> int:

@@ -3,6 +3,8 @@
 A log is spam for whoever follows it only because somebody it trusts does; a quota keeps it from
 filling the disk meanwhile. Days are those of UTC. An offer that is larger than what is left of the
 day is refused before it is read; nothing of it is kept, and the next day it is taken.
+
+How many logs are held is limited too, because others look at no more of the list they get here.
 """
 
 from __future__ import annotations
@@ -48,6 +50,18 @@ class Quota:
             what = f"more than the {left} of {self._limits.bytes_per_day} bytes"
             text = f"{what} a day that are left (limit bytes_per_day)"
             raise _exceeded(origin, text, day) from None
+
+    def check_room(self, origin: str, held: int) -> None:
+        """Require that one more log may be added to so many.
+
+        Raises:
+            IncompleteError: if as many logs are held as the limits allow.
+        """
+        if held >= self._limits.logs:
+            raise IncompleteError(
+                f"{origin}: not added, {held} logs are held of {self._limits.logs} (limit logs)",
+                hint="to hold more logs, raise 'logs' in [limits] of peers.toml",
+            )
 
     def used(self, origin: str, entries: int, size: int) -> None:
         """Count what was stored of a log."""

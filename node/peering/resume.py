@@ -3,7 +3,8 @@
 Tiles and bundles never change under their path, so those that arrived are kept below
 `cache/pull/<log folder>/` and not asked for again. They are verified like fresh ones, every time.
 If they prove wrong, whoever sent them, all of that log are dropped and the log is read again once;
-a stranger who got something into the cache delays a pull and achieves nothing else.
+a stranger who got something into the cache delays a pull and achieves nothing else. A log that is
+larger than what is accepted of it leaves nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ledger.database import storage_errors
-from ledger.errors import EvidenceError, NotFoundError
+from ledger.errors import EvidenceError, IncompleteError, NotFoundError
 from node.home import Home
 from node.peering.source import Answer, Source
 from node.peering.tree import log_folder
@@ -28,6 +29,7 @@ class ResumedSource:
     def __init__(self, source: Source, folder: Path, prefix: str) -> None:
         self.address = source.address
         self.reused = 0
+        self.cut_short = False
         self._source = source
         self._folder = folder
         self._prefix = prefix
@@ -41,7 +43,12 @@ class ResumedSource:
             if place.is_file() and place.stat().st_size <= max_bytes:
                 self.reused += 1
                 return place.read_bytes()
-        data = self._source.read(path, max_bytes=max_bytes)
+        try:
+            data = self._source.read(path, max_bytes=max_bytes)
+        except IncompleteError:
+            # Nothing about this log: the peer has sent as much as it may in one sync.
+            self.cut_short = True
+            raise
         with storage_errors(place):
             place.parent.mkdir(parents=True, exist_ok=True)
             # Not durable on purpose: a torn file proves wrong and is read again.
@@ -64,8 +71,9 @@ class ResumedSource:
 def resuming(home: Home, source: Source, origin: str, read: Callable[[Source], Result]) -> Result:
     """Read a log with what an earlier attempt has left, and once more without if that is wrong.
 
-    What was read stays for the next attempt if the peer fails or a limit is reached, and is
-    dropped if it is wrong. Call `forget` when the log is stored.
+    What was read stays for the next attempt if the peer fails or has sent enough for one sync. It
+    is dropped if it is wrong, or if the log exceeds a limit or quota of its own.
+    Call `forget` when the log is stored.
 
     Raises:
         PnodeError: what `read` raises.
@@ -78,16 +86,28 @@ def resuming(home: Home, source: Source, origin: str, read: Callable[[Source], R
         shutil.rmtree(folder, ignore_errors=True)
         if not resumed.reused:
             raise
+    except IncompleteError:
+        _drop_excess(resumed, folder)
+        raise
+    again = ResumedSource(source, folder, f"/{log_folder(origin)}/tile/")
     try:
-        return read(ResumedSource(source, folder, f"/{log_folder(origin)}/tile/"))
+        return read(again)
     except EvidenceError:
         shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except IncompleteError:
+        _drop_excess(again, folder)
         raise
 
 
 def forget(home: Home, origin: str) -> None:
     """Drop what was kept of a log: it is stored."""
     shutil.rmtree(_folder(home, origin), ignore_errors=True)
+
+
+def _drop_excess(source: ResumedSource, folder: Path) -> None:
+    if not source.cut_short:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _folder(home: Home, origin: str) -> Path:

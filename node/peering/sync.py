@@ -158,11 +158,14 @@ def _sync(
     *,
     repair: bool,
 ) -> SyncReport:
+    followed = {home.origin, *(key.name for key in read_settings(home).log_keys())}
     with home.reading() as database:
-        offers = read_offers(source, database, state, limits)
+        offers = read_offers(source, database, state, limits, followed)
         frozen = frozen_origins(database)
     reports: list[LogReport] = []
-    for log in sorted(offers.logs, key=lambda log: log.origin != home.origin):
+    # The own log, then those followed: room for new logs is theirs first.
+    ranked = sorted(offers.logs, key=lambda log: log.origin not in followed)
+    for log in sorted(ranked, key=lambda log: log.origin != home.origin):
         progress("logs", len(reports), len(offers.logs))
         reports.append(take_log(home, source, log, quota))
         # A peer that does not answer would fail in the same way for every other log.
@@ -171,6 +174,8 @@ def _sync(
     else:
         _remember(home, source.address, state, reports, offers.tag)
     errors: list[PnodeError] = [report.error for report in reports if report.error is not None]
+    if offers.surplus:
+        errors.append(_left_out(source.address, offers.surplus, limits))
     told = {log.origin for log in reports if isinstance(log.error, EquivocationError)}
     if any(log.state == NEW for log in reports):
         learn_again(home)
@@ -195,6 +200,13 @@ def _sync(
         tuple(blocks.refused),
         (*errors, *blocks.errors, *([pushed.error] if pushed.error else [])),
         pushed,
+    )
+
+
+def _left_out(address: str, surplus: int, limits: SyncLimits) -> IncompleteError:
+    return IncompleteError(
+        f"{address}: {surplus} logs beyond the {limits.logs} looked at were left out (limit logs)",
+        hint="follow the logs you want with 'pnode peer add VKEY', or raise 'logs' in peers.toml",
     )
 
 

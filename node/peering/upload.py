@@ -20,6 +20,7 @@ PUSH_PATH: Final = "/push"
 MAGIC: Final = b"pnode-push/v1\n"
 RECORD_OVERHEAD: Final = 6
 MAX_PATH: Final = 200
+MAX_FILES: Final = 16_384
 
 
 def encode_upload(files: Iterable[tuple[str, bytes]]) -> bytes:
@@ -35,7 +36,7 @@ def parse_upload(data: bytes) -> dict[str, bytes]:
     """Parse a body into its files.
 
     Raises:
-        MalformedError: if it is not in the one accepted form.
+        MalformedError: if it is not in the one accepted form, or has too many files.
     """
     if not data.startswith(MAGIC):
         raise MalformedError("push: not a push of this version")
@@ -49,6 +50,8 @@ def parse_upload(data: bytes) -> dict[str, bytes]:
         path = name.decode("ascii")
         if path in files:
             raise MalformedError(f"push: {path} is there twice")
+        if len(files) == MAX_FILES:
+            raise MalformedError(f"push: more than {MAX_FILES} files")
         files[path] = content
     return files
 

@@ -5,7 +5,8 @@ and when the log itself asks (`POST /add-checkpoint`). The rules are in `ledger.
 are applied to what is stored, as one step under the writer lock, and the cosignature is on disk
 before anybody sees it. The same tree is cosigned once; who asks again gets the same line. Before
 anything is signed the tree is written to the signing lock, outside the home: a node that was
-restored from a backup does not cosign what contradicts it.
+restored from a backup does not cosign what contradicts it. Nobody takes the writer lock with a
+request that its log, known here, has not signed.
 
 Never cosigned: the node's own log, a log that is not known here, and a log against which there is
 evidence.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from ledger.checkpoint import Checkpoint, log_origin, open_checkpoint
 from ledger.cosignature import cosign
@@ -38,6 +40,7 @@ from ledger.observations import (
     add_sighting,
     cosignatures,
     cosigner_of,
+    count_sightings,
     last_cosigned,
     note_of,
     sightings,
@@ -51,6 +54,7 @@ from ledger.witness import (
     encode_answer,
     parse_answer,
     parse_conflict,
+    require_signed,
     verified_lines,
 )
 from node.clock import PosixClock, posix_now
@@ -61,6 +65,9 @@ from node.peering.pull import Offer, is_new
 from node.peering.source import Poster
 
 Lines = list[tuple[NoteKey, NoteSignature]]
+
+MAX_AHEAD: Final = 1_000
+"""Trees of one log that are cosigned ahead of its mirror; each is stored until it catches up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +105,10 @@ def add_checkpoint(home: Home, body: bytes, *, clock: PosixClock = posix_now) ->
         cosigner = Cosigner.of(home)
     except IdentityError:
         raise NotCosignedError(404, "this node has no keys and cosigns no log") from None
+    with home.reading() as database:
+        _admitted(home, database, request)
     with home.locked() as database:
-        if request.origin in own_origins(home, database):
-            raise NotCosignedError(404, "this node continues that log, and cosigns only others")
-        key = known_log(home, database, request.origin)
-        if key is not None and request.origin in frozen_origins(database):
-            raise NotCosignedError(403, f"there is evidence against {request.origin}")
-        if key is None:
-            decide(request, None, None)
-        assert key is not None
+        key = _admitted(home, database, request)
         log = find_log(database, request.origin)
         try:
             lock = home.signing_lock().of_cosigned(request.origin)
@@ -124,6 +126,23 @@ def add_checkpoint(home: Home, body: bytes, *, clock: PosixClock = posix_now) ->
         _require_one_history(database, log, key, request, other)
         line = _cosign_ahead(database, key, checkpoint, request, cosigner, lock, clock())
         return encode_answer([line])
+
+
+def _admitted(home: Home, database: Database, request: AddCheckpoint) -> NoteKey:
+    """Return the key of a log that may be cosigned here, and that has signed what is asked.
+
+    Raises:
+        NotCosignedError: with status 404 or 403.
+    """
+    if request.origin in own_origins(home, database):
+        raise NotCosignedError(404, "this node continues that log, and cosigns only others")
+    key = known_log(home, database, request.origin)
+    if key is None:
+        raise NotCosignedError(404, f"{request.origin[:200]} is not a log known here")
+    if request.origin in frozen_origins(database):
+        raise NotCosignedError(403, f"there is evidence against {request.origin}")
+    require_signed(request, key)
+    return key
 
 
 def known_log(home: Home, database: Database, origin: str) -> NoteKey | None:
@@ -207,11 +226,22 @@ def _cosign_ahead(
     lock: SigningLock,
     time: int,
 ) -> NoteSignature:
-    """Store a cosignature, with the checkpoint where no entries back it, and return the line."""
+    """Store a cosignature, with the checkpoint where no entries back it, and return the line.
+
+    Raises:
+        NotCosignedError: with status 429 if too many trees are ahead of the mirror.
+    """
     log = add_log(database, key)
     stored = cosignatures(log, checkpoint).get(str(cosigner.key))
     if stored is not None:
         return stored
+    held = log.checkpoint()
+    ahead = count_sightings(log, beyond=held[0].size if held else 0)
+    if ahead >= MAX_AHEAD and note_of(log, checkpoint) is None:
+        raise NotCosignedError(
+            429,
+            f"{ahead} trees of this log were cosigned ahead of the entries held; sync first",
+        )
     _clear(lock, checkpoint)
     line = cosign(checkpoint.text, cosigner.key.name, cosigner.private, time=time)
     with database.transaction() as writer:

@@ -209,12 +209,12 @@ def dag(data: bytes) -> object:
 
 def logs(data: bytes) -> object:
     """A list of logs and the key of each."""
-    return [listed.key() for listed in parse_logs(data, max_logs=100)]
+    return [listed.key() for listed in parse_logs(data)]
 
 
 def frontier(data: bytes) -> object:
     """A frontier, and each checkpoint in it."""
-    offered = split_frontier(data, max_logs=100)
+    offered = split_frontier(data)
     return [Checkpoint.parse(Note.parse(each.note).text) for each in offered]
 
 

@@ -15,6 +15,7 @@ from ledger.log import Log, find_log
 from ledger.merkle import leaf_hash, root_of
 from ledger.mirror import extend
 from ledger.note import ED25519_COSIGNATURE, Note, NoteKey, NoteSignature
+from ledger.observations import add_sighting, sightings
 from ledger.rules import check_log
 from tests.ledger.makers import BOB, MALLORY, evidence_of, note_entry, origin_of, signed
 
@@ -128,3 +129,16 @@ def test_what_is_no_valid_entry_is_refused_whole(database: Database) -> None:
         with pytest.raises(error, match="entry 1 of"):
             extend(database, KEY, signed(BOB, bodies), bodies)
     assert find_log(database, ORIGIN) is None
+
+
+def test_only_sightings_between_held_and_new_size_are_looked_at(database: Database) -> None:
+    """The others say nothing of these entries; how many there are must not slow a mirror down."""
+    log = extend(database, KEY, signed(BOB, BODIES[:3]), BODIES[:3])
+    for size in (2, 3, 6):
+        with database.transaction() as writer:
+            add_sighting(writer, log, Checkpoint(ORIGIN, size, b"\1" * 32), b"damaged")
+    assert [seen.size for seen, _ in sightings(log, beyond=3, up_to=6)] == [6]
+    extend(database, KEY, signed(BOB, BODIES[:5]), BODIES[3:5])
+    with pytest.raises(EvidenceError):
+        extend(database, KEY, signed(BOB, BODIES[:6]), BODIES[5:6])
+    check_everything(database, 5)

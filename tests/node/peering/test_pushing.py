@@ -10,6 +10,7 @@ from simulator import SimulatedLog
 from starlette.testclient import TestClient
 
 from ledger.checkpoint import log_key
+from ledger.errors import MalformedError
 from ledger.log import Log, find_log
 from node.artifacts import store_document
 from node.home import Home
@@ -18,7 +19,7 @@ from node.peering import pushing
 from node.peering.peers import add_peer
 from node.peering.source import HTTPSource
 from node.peering.sync import COMPLETE, sync
-from node.peering.upload import MAX_PUSH_BYTES, encode_upload, parse_upload
+from node.peering.upload import MAX_FILES, MAX_PUSH_BYTES, encode_upload, parse_upload
 from node.reading import load_view
 from node.web.pushes import Pushes
 from node.web.serve import create_app
@@ -268,3 +269,10 @@ def test_blocks_nobody_named_are_not_stored(client: TestClient, far: Home) -> No
 def test_an_upload_is_read_back() -> None:
     files = {"/logs": b"", "/a/b": b"\0" * 70_000}
     assert parse_upload(encode_upload(files.items())) == files
+
+
+def test_an_upload_of_too_many_files_is_refused() -> None:
+    files = [(f"/{number}", b"") for number in range(MAX_FILES + 1)]
+    assert len(parse_upload(encode_upload(files[:-1]))) == MAX_FILES == 16_384
+    with pytest.raises(MalformedError, match="more than 16384 files"):
+        parse_upload(encode_upload(files))

@@ -125,7 +125,25 @@ def test_a_quota_of_bytes_ends_a_pull_and_keeps_nothing(home: Home) -> None:
     with pytest.raises(IncompleteError, match="bytes_per_day"):
         report.raise_gravest()
     assert LOG.origin not in sizes(home)
+    assert cached(home) == []
     assert sync(home, peer).added == 1_030
+
+
+def test_a_limit_on_the_bytes_of_a_log_keeps_nothing(home: Home) -> None:
+    peer = SimulatedPeer(LOG)
+    (error,) = sync(home, peer, limits=SyncLimits(log_bytes=100_000)).errors
+    assert isinstance(error, IncompleteError)
+    assert any("/tile/entries/" in path for path in peer.requests)
+    assert cached(home) == []
+
+
+def test_a_limit_on_the_bytes_of_one_sync_is_an_interruption(home: Home) -> None:
+    peer = SimulatedPeer(LOG)
+    (error, *_) = sync(home, peer, limits=SyncLimits(total_bytes=100_000)).errors
+    assert isinstance(error, IncompleteError)
+    assert cached(home)
+    assert sync(home, peer).added == 1_030
+    assert cached(home) == []
 
 
 def test_a_clock_that_jumps_back_gives_no_second_quota(home: Home) -> None:

@@ -35,6 +35,7 @@ from node.home import Home
 from node.peering.budget import SyncLimits
 from node.peering.export import export
 from node.peering.loglist import encode_frontier
+from node.peering.peers import add_peer
 from node.peering.pull import is_new, read_entries, read_offer
 from node.peering.source import DirectorySource
 from node.peering.sync import COMPLETE, ENTRIES_ONLY, REFUSED, sync
@@ -483,9 +484,37 @@ def test_something_that_is_no_peer_is_unavailable(home: Home) -> None:
         sync(home, peer)
 
 
-def test_a_peer_that_lists_too_many_logs_is_refused(home: Home) -> None:
-    with pytest.raises(MalformedError, match="more than 1"):
-        sync(home, SimulatedPeer(OTHER, HONEST), limits=SyncLimits(logs=1))
+CROWD = sorted((SimulatedLog(n).grow(1) for n in range(60, 66)), key=lambda log: log.origin)
+
+
+@pytest.mark.parametrize("polled", [True, False])
+def test_the_surplus_of_a_long_list_is_left_out_and_reported(home: Home, *, polled: bool) -> None:
+    peer = SimulatedPeer(*CROWD, OTHER)
+    if not polled:
+        del peer.files["/frontier"]
+    report = sync(home, peer, limits=SyncLimits(logs=2))
+    assert sizes(home) == {home.origin: 4, OTHER.origin: 300}
+    left_out, full = sorted(report.errors, key=lambda error: "left out" not in error.message)
+    assert "5 logs beyond the 2 looked at were left out" in left_out.message
+    assert f"{CROWD[0].origin}: not added, 2 logs are held of 2 (limit logs)" in full.message
+    for error in report.errors:
+        assert isinstance(error, IncompleteError)
+        assert "peers.toml" in error.hint
+
+
+def test_a_followed_log_is_looked_at_first(home: Home) -> None:
+    add_peer(home, str(CROWD[-1].key))
+    report = sync(home, SimulatedPeer(*CROWD), limits=SyncLimits(logs=3))
+    assert set(sizes(home)) == {home.origin, OTHER.origin, CROWD[-1].origin}
+    assert not any(CROWD[-1].origin in error.message for error in report.errors)
+
+
+def test_what_was_left_out_is_taken_when_there_is_room(home: Home) -> None:
+    peer = SimulatedPeer(*CROWD)
+    assert sync(home, peer, limits=SyncLimits(logs=3)).errors
+    assert len(sizes(home)) == 3
+    assert sync(home, peer).errors == ()
+    assert len(sizes(home)) == 8
 
 
 def test_a_peer_that_stalls_runs_out_of_time(home: Home) -> None:

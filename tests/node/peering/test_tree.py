@@ -58,9 +58,9 @@ def test_lists_name_own_log_and_mirrors_alike(tmp_path: Path) -> None:
     other = SimulatedLog(9).grow(3)
     with home.locked() as database:
         extend(database, other.key, other.note(), other.bodies)
-    listed = parse_logs(read(home, "/logs"), max_logs=9)
+    listed = parse_logs(read(home, "/logs"))
     assert {log.origin for log in listed} == {home.origin, other.origin}
-    newest, own = split_frontier(read(home, "/frontier"), max_logs=9)
+    newest, own = split_frontier(read(home, "/frontier"))
     assert (newest.note, own.origin) == (other.note(), home.origin)
     assert read(home, f"{other.folder}/checkpoint") == other.note()
     for path, content in other.files().items():
@@ -73,7 +73,7 @@ def test_bundles_hold_the_entries(large_home: Home) -> None:
         bodies = list(Log(database, large_home.origin).bodies())
     data = read(large_home, f"/{folder}/tile/entries/002.p/88")
     assert split_bundle(data, Tile(-1, 2, 88)) == bodies[512:]
-    key = parse_logs(read(large_home, "/logs"), max_logs=1)[0].key()
+    key = parse_logs(read(large_home, "/logs"))[0].key()
     assert open_checkpoint(read(large_home, f"/{folder}/checkpoint"), key).size == 600
 
 

@@ -18,7 +18,7 @@ from ledger.heldevidence import held_evidence, hold
 from ledger.log import Log, add_log, find_log
 from ledger.mirror import extend
 from ledger.note import ED25519_COSIGNATURE, Note, NoteKey
-from ledger.observations import cosignatures, last_cosigned, note_of, sightings
+from ledger.observations import add_sighting, cosignatures, last_cosigned, note_of, sightings
 from ledger.witness import AddCheckpoint, NotCosignedError, parse_answer
 from node.api import Node
 from node.home import Home
@@ -128,6 +128,29 @@ def test_a_home_in_use_asks_to_come_again(witness: Home, ask: Ask) -> None:
     with witness.locked():
         assert ask(request(0, 3)).status_code == 503
     assert ask(request(0, 3)).status_code == 200
+
+
+def test_a_request_that_no_known_log_signed_never_takes_the_lock(witness: Home, ask: Ask) -> None:
+    unsigned = AddCheckpoint(0, (), Note(request(0, 5).note.text, request(0, 3).note.signatures))
+    with witness.locked():
+        assert ask(request(0, 3, keys=BOB)).status_code == 404
+        assert ask(unsigned).status_code == 403
+
+
+def test_a_log_far_ahead_of_its_mirror_is_asked_to_wait(witness: Home, ask: Ask) -> None:
+    def seen(sizes: range) -> None:
+        with witness.locked() as database:
+            log = add_log(database, KEY)
+            with database.transaction() as writer:
+                for size in sizes:
+                    add_sighting(writer, log, Checkpoint(KEY.name, size, b"\1" * 32), b"")
+
+    seen(range(10, 1_009))
+    assert ask(request(0, 1)).status_code == 200
+    answer = ask(request(1, 3))
+    assert (answer.status_code, "sync first" in answer.text) == (429, True)
+    assert cosigned_size(witness) == 1
+    assert ask(request(1, 1)).status_code == 200
 
 
 # --- what a restored witness remembers ----------------------------------------------------------

@@ -227,6 +227,7 @@ def _successions(
 ) -> dict[str, Succession]:
     """Return the succession that counts of each log: a recovery first, then the earliest."""
     claims: dict[str, list[Succession]] = {}
+    roots: dict[tuple[str, int], bytes | None] = {}
     for item in geneses.values():
         named = Predecessor.of(item.entry.statement.predicate)
         if named is None:
@@ -236,7 +237,7 @@ def _successions(
             objections.append(Objection("key.succession", item.entry.id, message, incomplete=True))
             continue
         try:
-            claim = _claim(item, named, geneses[named.origin], logs[named.origin])
+            claim = _claim(item, named, geneses[named.origin], logs[named.origin], roots)
         except EvidenceError as error:
             message = f"does not continue {named.origin}: {error.message}"
             objections.append(Objection("key.succession", item.entry.id, message))
@@ -253,24 +254,37 @@ def _successions(
 
 
 def _claim(
-    item: PlacedEntry, named: Predecessor, old: PlacedEntry, log: Sequence[PlacedEntry]
+    item: PlacedEntry,
+    named: Predecessor,
+    old: PlacedEntry,
+    log: Sequence[PlacedEntry],
+    roots: dict[tuple[str, int], bytes | None],
 ) -> Succession:
-    """Return the succession a genesis claims.
+    """Return the succession a genesis claims; `roots` keeps what was hashed for other claims.
 
     Raises:
+        SignatureError: if neither the author nor the recovery key of the predecessor agrees.
         ProofError: if the predecessor never had that tree.
-        SignatureError: if neither its author nor its recovery key agrees.
     """
     predicate = item.entry.statement.predicate
-    whole = all(each.index == index for index, each in enumerate(log[: named.size]))
-    if not whole or root_of(each.entry.leaf_hash for each in log[: named.size]) != named.root:
-        raise ProofError(f"it never had that tree of {named.size} entries")
     recovered = "recovery_key" in predicate or "recovery_signature" in predicate
     if recovered:
         check_recovery(predicate, old.entry.statement.predicate["recovery"])
     else:
         _check_named(item, named, old, log)
+    # Only now: a stranger must not make everybody hash a long log.
+    tree = (named.origin, named.size)
+    if tree not in roots:
+        roots[tree] = _root(log[: named.size])
+    if roots[tree] != named.root:
+        raise ProofError(f"it never had that tree of {named.size} entries")
     return Succession(named.origin, named.size, item.origin, item.entry.id, recovered)
+
+
+def _root(log: Sequence[PlacedEntry]) -> bytes | None:
+    """Return the root over the beginning of a log, None if entries are missing."""
+    whole = all(item.index == index for index, item in enumerate(log))
+    return root_of(item.entry.leaf_hash for item in log) if whole else None
 
 
 def _check_named(

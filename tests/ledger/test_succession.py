@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -448,3 +448,20 @@ def test_the_order_of_arrival_does_not_matter(order: list[PlacedEntry]) -> None:
     assert got == expected
     for field in ("entries", "contributions", "names", "standings"):
         assert list(getattr(got, field)) == list(getattr(expected, field))
+
+
+def test_a_stranger_makes_nobody_hash_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many short logs that name one long log cost no more than their signatures."""
+    hashed: list[int] = []
+
+    def counted(leaves: Iterable[bytes]) -> bytes:
+        held = list(leaves)
+        hashed.append(len(held))
+        return root_of(held)
+
+    monkeypatch.setattr("ledger.succession.root_of", counted)
+    many = [keys_of(f"stranger {number}") for number in range(5)]
+    see((ALICE, OLD), *((keys, [continuing(keys, tree(ALICE, OLD))]) for keys in many))
+    assert hashed == []
+    see((ALICE, OLD), *((keys, [recovering(keys, tree(ALICE, OLD))]) for keys in many))
+    assert hashed == [3]

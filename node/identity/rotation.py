@@ -298,7 +298,10 @@ def closing_point(home: Home, log: Log) -> Checkpoint:
             raise IncompleteError(f"no signed checkpoint of {log.origin} is held here")
         point = latest[0]
     sql = "SELECT min(common) FROM evidence WHERE origin = ?"
-    (common,) = next(log.database.query(sql, (log.origin,)))
+    (held,) = next(log.database.query(sql, (log.origin,)))
+    dispute = load_view(log.database).disputes.logs.get(log.origin)
+    # What others state and prove may be all that is known: evidence can come without entries.
+    common = min(filter(None, (held, dispute and dispute.common)), default=None)
     if common and common < point.size:
         return Checkpoint(log.origin, common, log.root(common))
     return point

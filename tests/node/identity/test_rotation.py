@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ledger.checkpoint import log_key
+from ledger.commonprefix import common_prefix
+from ledger.dispute import evidence_statement
 from ledger.entry import Entry
 from ledger.errors import (
     HomeBusyError,
@@ -17,7 +20,10 @@ from ledger.errors import (
     PolicyError,
     UsageError,
 )
+from ledger.evidence import same_size
 from ledger.keys import PrivateKey, commitment
+from ledger.log import Log
+from ledger.merkle import leaf_hash
 from ledger.statement import Statement, Subject
 from node.api import Node
 from node.home import Home
@@ -25,6 +31,8 @@ from node.identity.keyring import change_passphrase, move_recovery_key, show_key
 from node.identity.lineage import own_origins
 from node.identity.rotation import Renewed, recover, revoke, rotate
 from tests.faults import kill_at, trace
+from tests.ledger.forks import reader
+from tests.ledger.makers import signed
 from tests.node.worlds import Place, check_home, clock, predicate_of, say, snapshot, write_suite
 
 CHEAP = 16
@@ -545,6 +553,31 @@ def test_a_forked_log_is_closed_where_the_fork_begins(published: Place, tmp_path
         writer.table("evidence").insert(row)
     assert recovered(published, recovery).closed_at == 1
     assert [line.status for line in published.open().list(kind="suite")] == ["revoked"]
+
+
+def test_a_forked_log_is_closed_where_a_statement_proves_the_fork(
+    published: Place, tmp_path: Path
+) -> None:
+    """The statement of another home may be all that is known of where the fork begins."""
+    recovery = recovery_file(published, tmp_path)
+    node = published.open()
+    node.export(tmp_path / "out")
+    bob = Place(tmp_path / "bob").init("bob")
+    bob.sync([str(tmp_path / "out")])
+    keys, author = node.home.keys(), bob.home.keys().author
+    with bob.home.writing() as own:
+        bodies = list(Log(own.log.database, node.home.origin).bodies())
+        sides = [[*bodies[:1], b"forked"], bodies]
+        trees = [reader([leaf_hash(body) for body in side]) for side in sides]
+        notes = [signed(keys, side) for side in sides]
+        evidence = same_size(log_key(node.home.origin, keys.log.public), *notes)
+        common = common_prefix(evidence, *trees)
+        said = evidence_statement(
+            evidence, common, author=author.public.did, created="2026-11-22T20:00:00Z"
+        )
+        own.append([Entry.sign(said, author)])
+    assert common.size == 1
+    assert recover(bob.home, recovery, predecessor=node.home.origin, cost=16).closed_at == 1
 
 
 def test_a_policy_whose_witnesses_saw_nothing_closes_at_what_is_signed(

@@ -134,7 +134,10 @@ class IncompleteError(PnodeError):
 
     code = "incomplete"
     exit_code = 9
-    default_hint = "run 'pnode sync' to bring the missing bytes, then try again"
+    default_hint = (
+        "run 'pnode sync' to bring the missing bytes, or 'pnode sync --repair' if they were here "
+        "before, then try again"
+    )
 
 
 class StorageError(PnodeError):

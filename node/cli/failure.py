@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import click
 
-from ledger.errors import NotFoundError, PnodeError, StorageError, UnavailableError
+from ledger.errors import IncompleteError, NotFoundError, PnodeError, StorageError, UnavailableError
 
 INTERRUPTED = 130
 READER_GONE = 141
@@ -34,7 +34,7 @@ HINTS = {
     6: "check the address and try again later",
     7: "see 'pnode show ID' for the terms and the status of each member",
     8: "stop relying on this log; keep the evidence and show it to its other readers",
-    9: "run 'pnode sync' to bring the missing bytes, then try again",
+    9: IncompleteError.default_hint,
 }
 """What to do next when a result, rather than an error, decides the exit code."""
 

@@ -110,10 +110,12 @@ def test_what_is_not_published_has_a_status(client: TestClient, path: str, statu
     assert "/h1" not in response.text
 
 
-@pytest.mark.parametrize("path", ["/", "/logs", "/add-checkpoint", "/evidence", "/ipfs/abc"])
+@pytest.mark.parametrize(
+    "path", ["/", "/logs", "/add-checkpoint", "/evidence", "/push", "/ipfs/abc"]
+)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_nothing_can_be_written(client: TestClient, path: str, method: str) -> None:
-    asked = (path, method) == ("/add-checkpoint", "POST")
+def test_nothing_else_can_be_written(client: TestClient, path: str, method: str) -> None:
+    asked = method == "POST" and path in ("/add-checkpoint", "/evidence", "/push")
     assert client.request(method, path, content=b"x").status_code == (400 if asked else 405)
 
 

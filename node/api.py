@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from node.composing import Composed, Progress
     from node.fetching import Fetched
     from node.identity.keyring import Keyring, Moved, Protected
-    from node.identity.rotation import Renewed, Revoked
+    from node.identity.revocation import Revoked
+    from node.identity.rotation import Renewed
     from node.identity.watching import Watched
     from node.peering.evidencebook import HeldEvidence
     from node.peering.export import ExportReport
@@ -402,7 +403,8 @@ class Node:
         passphrase: bytes | None = None,
     ) -> Revoked:
         """Say that a stolen key is not to be trusted from an index on; recover its log first."""
-        from node.identity.rotation import renewed_home, revoke
+        from node.identity.revocation import revoke
+        from node.identity.rotation import renewed_home
 
         revoked = revoke(
             self.home,

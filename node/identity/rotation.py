@@ -1,4 +1,4 @@
-"""A home that takes new keys: rotation, recovery from a lost key, revocation of a stolen one.
+"""A home that takes new keys: rotation, and recovery from a lost or stolen key.
 
 New keys mean a new log. `keys/next` holds the new seed while the change is under way, and nothing
 else is signed meanwhile. The order is the safety argument; whoever is killed between two steps runs
@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ledger.append import OwnLog
 from ledger.checkpoint import Checkpoint, log_origin
@@ -35,7 +33,7 @@ from ledger.errors import (
     UsageError,
 )
 from ledger.keys import NodeKeys, PrivateKey, commitment
-from ledger.log import Log, find_log, logs
+from ledger.log import Log, logs
 from ledger.statement import Statement, Subject
 from ledger.succession import Predecessor, recovery_fields
 from node.clock import Clock, utc_now
@@ -59,16 +57,6 @@ class Renewed:
     predecessor: str
     closed_at: int
     recovered: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Revoked:
-    """A revocation; `renewed` if the log had to be taken over first."""
-
-    id: str
-    origin: str
-    start: int
-    renewed: Renewed | None
 
 
 def rotate(home: Home, *, clock: Clock = utc_now, cost: int = COST) -> Renewed:
@@ -100,13 +88,13 @@ def _rotate(home: Home, database: Database, clock: Clock, cost: int) -> Home:
         )
     heir, new = _stage(home, database, cost)
     size = old.log.size if not new.log.size else _predecessor_of(new.log).size
-    committed = _genesis_of(old.log).statement.predicate["recovery"]
+    committed = genesis_of(old.log).statement.predicate["recovery"]
     point = Predecessor(home.origin, size, old.log.root(size))
     if not new.log.size:
         continued = {"predecessor": point.document()}
         new.append([genesis_entry(_staged_keys(home), committed, home.name, continued)])
     if old.log.size == size:
-        old.append([_farewell(keys, _genesis_of(new.log), heir.origin, clock())])
+        old.append([_farewell(keys, genesis_of(new.log), heir.origin, clock())])
     write_marker(heir)
     return heir
 
@@ -156,7 +144,7 @@ def _recover(
     next_recovery = PrivateKey(keep_seed(_next_recovery(home), None, None))
     if not home.next_seed_path.exists():
         keep_seed(home.next_seed_path, secrets.token_bytes(32), passphrase, cost=cost)
-    name = str(_genesis_of(old).statement.predicate.get("name", "")) or home.name
+    name = str(genesis_of(old).statement.predicate.get("name", "")) or home.name
     heir, new = _stage(replace(home, name=name), database, cost)
     keys = _staged_keys(home)
     if not new.log.size:
@@ -172,78 +160,9 @@ def _recover(
     return heir
 
 
-def revoke(
-    home: Home,
-    recovery: Path,
-    start: int,
-    *,
-    log: str | None = None,
-    reason: str = "",
-    passphrase: bytes | None = None,
-    clock: Clock = utc_now,
-    cost: int = COST,
-) -> Revoked:
-    """Say that a key is not to be trusted from an index of its log on.
-
-    If this home does not continue that log yet, it takes it over first.
-
-    Args:
-        recovery: the file of the recovery key that the log commits to.
-        start: the first index that is in doubt.
-        log: the origin, or the beginning of its hash; by default this home's own log if the key
-            fits it, else the one that it continues.
-        reason: said publicly.
-        passphrase: protects the new seed, if the log is taken over.
-        clock: gives the time that the statement claims.
-        cost: of the passphrase.
-
-    Raises:
-        UsageError: if the log has no such index.
-    """
-    key = read_recovery(home, recovery)
-    renewed = None
-    if home.next_seed_path.exists():
-        renewed = recover(home, recovery, predecessor=log, passphrase=passphrase, cost=cost)
-        home, log = renewed_home(home, renewed), log or renewed.predecessor
-    with home.reading() as database:
-        target = _revocable_log(home, database, key, log)
-        if start >= target.size:
-            raise UsageError(
-                f"{target.origin} has {target.size} entries, none at index {start}",
-                hint=f"see 'pnode log --origin {target.origin.split('/')[-1][:16]}'",
-            )
-        ledger = load_view(database)
-        ours = ledger.identity(ledger.keys.authors[target.origin]) == ledger.identity(home.author)
-        ours = ours and target.origin != home.origin
-    if not ours:
-        renewed = recover(
-            home, recovery, predecessor=target.origin, passphrase=passphrase, cost=cost
-        )
-        home = renewed_home(home, renewed)
-    with home.writing() as own:
-        revoked = Log(own.log.database, target.origin)
-        entry = _revocation(key, revoked, start, reason, clock())
-        held = _held_revocation(own.log, entry)
-        if held is None:
-            own.append([entry])
-    return Revoked((held or entry).id, target.origin, start, renewed)
-
-
 def renewed_home(home: Home, renewed: Renewed) -> Home:
     """Return a home as it is opened after its keys were renewed."""
     return replace(home, name=renewed.name, origin=renewed.origin, author=renewed.author)
-
-
-def _revocable_log(home: Home, database: Database, key: PrivateKey, named: str | None) -> Log:
-    """Return the log named, else this home's own, else the one it continues, by its commitment."""
-    own = find_log(database, home.origin)
-    if named is None and own is not None and own.size:
-        point = Predecessor.of(_genesis_of(own).statement.predicate)
-        old = find_log(database, point.origin) if point is not None else None
-        for log in (own, old):
-            if log is not None and log.size and _commits(log, commitment(key.public)):
-                return log
-    return recoverable_log(home, database, key, named)
 
 
 def recoverable_log(home: Home, database: Database, key: PrivateKey, named: str | None) -> Log:
@@ -256,7 +175,7 @@ def recoverable_log(home: Home, database: Database, key: PrivateKey, named: str 
         UsageError: if there are several.
     """
     committed = commitment(key.public)
-    found = [log for log in logs(database) if log.size and _commits(log, committed)]
+    found = [log for log in logs(database) if log.size and commits_to(log, committed)]
     if named is not None:
         found = [each for each in found if _is_named(each, named)]
     elif any(log.origin == home.origin for log in found):
@@ -367,7 +286,7 @@ def _finish(home: Home, database: Database) -> Renewed:
         if home.next_seed_path.exists():
             home.next_seed_path.rename(home.seed_path)
             sync_folder(keys)
-    genesis = _genesis_of(Log(database, home.origin)).statement.predicate
+    genesis = genesis_of(Log(database, home.origin)).statement.predicate
     point = Predecessor.of(genesis)
     assert point is not None, home.origin
     recovered = "recovery_key" in genesis
@@ -379,19 +298,21 @@ def _next_recovery(home: Home) -> Path:
     return home.path / "keys" / "next-recovery"
 
 
-def _genesis_of(log: Log) -> Entry:
+def genesis_of(log: Log) -> Entry:
+    """Return entry 0 of a log that has one."""
     return Entry.stored(next(log.bodies(0, 1)))
 
 
 def _predecessor_of(log: Log) -> Predecessor:
-    point = Predecessor.of(_genesis_of(log).statement.predicate)
+    point = Predecessor.of(genesis_of(log).statement.predicate)
     if point is None:
         raise EvidenceError(f"the genesis of {log.origin} names no predecessor")
     return point
 
 
-def _commits(log: Log, committed: str) -> bool:
-    genesis = _genesis_of(log)
+def commits_to(log: Log, committed: str) -> bool:
+    """Say whether the genesis of a log commits to a recovery key, given by its commitment."""
+    genesis = genesis_of(log)
     return genesis.kind == "genesis" and genesis.statement.predicate["recovery"] == committed
 
 
@@ -404,33 +325,3 @@ def _farewell(keys: NodeKeys, genesis: Entry, origin: str, created: str) -> Entr
         "origin": origin,
     }
     return Entry.sign(Statement("succession", (subject,), said), keys.author)
-
-
-def _revocation(key: PrivateKey, log: Log, start: int, reason: str, created: str) -> Entry:
-    subject = Subject(log.origin, hashlib.sha256(log.key.key.raw).hexdigest())
-    said: dict[str, Any] = {
-        "author": key.public.did,
-        "created": created,
-        "origin": log.origin,
-        "from": start,
-    }
-    if reason:
-        said["reason"] = reason
-    return Entry.sign(Statement("revocation", (subject,), said), key)
-
-
-def _held_revocation(log: Log, wanted: Entry) -> Entry | None:
-    """Return the entry that says the same already, apart from its time and reason."""
-    for held in _revocations(log):
-        same: Iterator[bool] = (
-            held.statement.predicate[name] == wanted.statement.predicate[name]
-            for name in ("author", "origin", "from")
-        )
-        if all(same):
-            return held
-    return None
-
-
-def _revocations(log: Log) -> Iterator[Entry]:
-    entries = (Entry.stored(body) for body in log.bodies())
-    return (entry for entry in entries if entry.kind == "revocation")

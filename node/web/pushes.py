@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +18,7 @@ from ledger.errors import PnodeError
 from node.home import Home
 from node.peering.receiving import Receiver, push_status
 from node.peering.upload import MAX_PUSH_BYTES
+from node.web.body import BodyError, BodyTooLargeError, read_body
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -46,10 +46,10 @@ class Pushes:
             return _refusal(503, "other pushes are being verified")
         self._slots -= 1
         try:
-            body = await _body(request)
-            if isinstance(body, Response):
-                return body
+            body = await read_body(request, max_bytes=MAX_PUSH_BYTES, seconds=BODY_SECONDS)
             received = await run_in_threadpool(self._receiver.receive, body)
+        except BodyError as error:
+            return _refusal(413 if isinstance(error, BodyTooLargeError) else 400, error.message)
         except PnodeError as error:
             status = push_status(error)
             if status != 500:
@@ -60,26 +60,6 @@ class Pushes:
             self._slots += 1
         headers = {"Cache-Control": "no-store"}
         return Response(bytes(received), media_type="application/json", headers=headers)
-
-
-async def _body(request: Request) -> bytes | Response:
-    """Read the body, or return the refusal of one that is too large or too slow."""
-    from starlette.requests import ClientDisconnect
-
-    too_large = f"more than {MAX_PUSH_BYTES} bytes"
-    announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced[:20]) > MAX_PUSH_BYTES:
-        return _refusal(413, too_large)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_PUSH_BYTES:
-                    return _refusal(413, too_large)
-    except (TimeoutError, ClientDisconnect):
-        return _refusal(400, "the push did not arrive in time")
-    return bytes(body)
 
 
 def _refusal(status: int, text: str) -> Response:

@@ -9,7 +9,6 @@ other method is answered with 405. Errors say nothing about this machine.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import threading
@@ -37,6 +36,7 @@ from node.peering.published import Published
 from node.peering.tree import TEXT, frontier, resolve
 from node.peering.upload import PUSH_PATH
 from node.peering.witnessing import add_checkpoint
+from node.web.body import read_body
 from node.web.gateway import IMMUTABLE, NotAcceptableError, answer
 from node.web.pagehtml import POLICY
 from node.web.pushes import Pushes
@@ -104,7 +104,7 @@ class Site:
         from starlette.concurrency import run_in_threadpool
         from starlette.responses import PlainTextResponse, Response
 
-        body = await _body(request, MAX_REQUEST_BYTES)
+        body = await read_body(request, max_bytes=MAX_REQUEST_BYTES, seconds=_BODY_SECONDS)
         try:
             answer = await run_in_threadpool(add_checkpoint, self._home, body)
         except NotCosignedError as refusal:
@@ -120,7 +120,7 @@ class Site:
         from starlette.concurrency import run_in_threadpool
         from starlette.responses import PlainTextResponse
 
-        body = await _body(request, MAX_EVIDENCE_BYTES)
+        body = await read_body(request, max_bytes=MAX_EVIDENCE_BYTES, seconds=_BODY_SECONDS)
         try:
             kept = await run_in_threadpool(accept_evidence, self._home, body)
         except EvidenceError as error:
@@ -254,24 +254,6 @@ def _guard(home: Home, warn: Callable[[str], None]) -> None:
                 warn(f"{asked.error.message}; {asked.error.hint}")
     except PnodeError as error:
         warn(error.message)
-
-
-async def _body(request: Request, max_bytes: int) -> bytes:
-    """Read the body of a request, bounded in bytes and time.
-
-    Raises:
-        UsageError: if it has more bytes, or does not arrive in time.
-    """
-    data = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for chunk in request.stream():
-                data += chunk
-                if len(data) > max_bytes:
-                    raise UsageError(f"the body has more than {max_bytes} bytes")
-    except TimeoutError:
-        raise UsageError("the body did not arrive in time") from None
-    return bytes(data)
 
 
 def http_status(error: PnodeError, method: str = "GET") -> int:

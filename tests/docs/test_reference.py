@@ -236,7 +236,8 @@ def test_the_documented_keys_are_those_of_the_results() -> None:
     from node.doctor import Diagnosed
     from node.fetching import Fetched
     from node.identity.keyring import Keyring, Moved, Protected
-    from node.identity.rotation import Renewed, Revoked
+    from node.identity.revocation import Revoked
+    from node.identity.rotation import Renewed
     from node.identity.watching import Watched
     from node.peering.export import ExportReport
     from node.publish import Published, Withdrawn

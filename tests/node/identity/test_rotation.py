@@ -29,7 +29,8 @@ from node.api import Node
 from node.home import Home
 from node.identity.keyring import change_passphrase, move_recovery_key, show_keys
 from node.identity.lineage import own_origins
-from node.identity.rotation import Renewed, recover, revoke, rotate
+from node.identity.revocation import revoke
+from node.identity.rotation import Renewed, recover, rotate
 from tests.faults import kill_at, trace
 from tests.ledger.forks import reader
 from tests.ledger.makers import signed

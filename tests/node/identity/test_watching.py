@@ -14,7 +14,8 @@ from ledger.log import Log
 from ledger.statement import Statement, Subject
 from node.api import Node
 from node.identity.keyring import move_recovery_key
-from node.identity.rotation import recover, revoke, rotate
+from node.identity.revocation import revoke
+from node.identity.rotation import recover, rotate
 from node.identity.watching import Watched
 from tests.node.worlds import TIME, Place, clock, write_suite
 

@@ -18,7 +18,7 @@ from node.peering.peerstate import PEERS_DATABASE, PeerState, read_records
 from node.peering.source import HTTPSource
 from node.peering.sync import COMPLETE, REFUSED, sync
 from node.web.serve import create_app
-from tests.node.web.test_serve import running
+from tests.node.served import served
 
 ONE, TWO = SimulatedLog(21).grow(3), SimulatedLog(22).grow(3)
 NUMBER = {ONE.origin: 21, TWO.origin: 22}
@@ -113,7 +113,7 @@ def test_every_list_has_a_tag(home: Home) -> None:
 
 def test_a_poll_of_a_server_gives_only_what_is_new(home: Home, peer: Home) -> None:
     mirror(peer, ONE, 3)
-    with running(peer) as url, HTTPSource(url) as source:
+    with served(peer) as url, HTTPSource(url) as source:
         first = sync(home, source, now=lambda: NOW)
         assert (first.added, first.state) == (4, COMPLETE)
         assert read_records(home.path)[url].success == NOW

@@ -24,7 +24,7 @@ from node.reading import load_view
 from node.web.pushes import Pushes
 from node.web.serve import create_app
 from tests.node.peering.test_sync import append, check_home, sizes
-from tests.node.web.test_serve import running
+from tests.node.served import served
 
 LOG = SimulatedLog(31).grow(300)
 
@@ -61,7 +61,7 @@ def test_entries_and_blocks_reach_a_peer_that_cannot_pull(near: Home, far: Home)
     document = store_document(b"a document", near.store)
     append(near, 300)
     append(near, 1, "doc", cid=str(document))
-    with running(far) as url, HTTPSource(url) as source:
+    with served(far) as url, HTTPSource(url) as source:
         report = sync(near, source)
         assert report.errors == ()
         assert (report.pushed.entries, report.pushed.blocks) == (302, 1)
@@ -76,7 +76,7 @@ def test_entries_and_blocks_reach_a_peer_that_cannot_pull(near: Home, far: Home)
 
 def test_after_a_rotation_the_end_of_the_old_log_is_pushed_too(near: Home, far: Home) -> None:
     append(near, 2)
-    with running(far) as url, HTTPSource(url) as source:
+    with served(far) as url, HTTPSource(url) as source:
         sync(near, source)
         old, heir = near, renewed_home(near, rotate(near))
         sync(heir, source)
@@ -91,14 +91,14 @@ def test_after_a_rotation_the_end_of_the_old_log_is_pushed_too(near: Home, far: 
 
 
 def test_no_push_sends_nothing(near: Home, far: Home) -> None:
-    with running(far) as url, HTTPSource(url) as source:
+    with served(far) as url, HTTPSource(url) as source:
         assert sync(near, source, push=False).errors == ()
     assert near.origin not in sizes(far)
 
 
 def test_a_peer_that_does_not_follow_the_log_is_no_error(near: Home, tmp_path: Path) -> None:
     stranger = make(tmp_path, 3)
-    with running(stranger) as url, HTTPSource(url) as source:
+    with served(stranger) as url, HTTPSource(url) as source:
         report = sync(near, source)
         assert (report.errors, report.state) == ((), COMPLETE)
         assert not report.pushed.accepted
@@ -111,7 +111,7 @@ def test_a_large_log_is_cut_at_older_checkpoints(
     for part in range(5):
         append(near, 100, f"part{part}-")
     monkeypatch.setattr(pushing, "MAX_PUSH_BYTES", 65_536 + 250_000)
-    with running(far) as url, HTTPSource(url) as source:
+    with served(far) as url, HTTPSource(url) as source:
         report = sync(near, source)
         assert report.errors == ()
         assert report.pushed.entries == 501
@@ -124,7 +124,7 @@ def test_a_large_log_is_cut_at_older_checkpoints(
 def test_an_interrupted_push_of_blocks_is_finished_by_the_next_sync(near: Home, far: Home) -> None:
     first = store_document(b"one", near.store)
     append(near, 1, "doc", cid=str(first))
-    with running(far) as url, HTTPSource(url) as source:
+    with served(far) as url, HTTPSource(url) as source:
         file = near.store.path_of(first)
         kept = file.read_bytes()
         file.unlink()

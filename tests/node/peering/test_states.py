@@ -18,7 +18,7 @@ from node.checking.verifying import verify
 from node.peering.policyfile import home_policy, read_policy
 from node.peering.states import APPENDED, SIGNED, WITNESSED, entry_state, witnessed_size
 from node.peering.witnessing import Cosigner
-from tests.node.peering.served import served
+from tests.node.served import served
 from tests.node.worlds import check_home, write_suite
 from tests.simulator import note_entry
 

@@ -30,7 +30,7 @@ from node.peering.witnessing import Cosigner, add_checkpoint, cosign_mirror, kee
 from tests.faults import kill_at, trace
 from tests.ledger.makers import ALICE, BOB, keys_of, origin_of
 from tests.ledger.requests import LEAVES, checkpoint, proof, request
-from tests.node.peering.served import served
+from tests.node.served import served
 from tests.node.worlds import Place, check_home, forging
 from tests.simulator import SimulatedLog, SimulatedPeer
 

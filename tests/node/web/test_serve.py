@@ -9,9 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,6 +26,7 @@ from node.peering.source import HTTPSource
 from node.peering.sync import COMPLETE, sync
 from node.peering.tree import paths, resolve
 from node.web.serve import create_app, create_server
+from tests.node.served import served
 
 RAW = "application/vnd.ipld.raw"
 CAR = "application/vnd.ipld.car"
@@ -245,29 +244,15 @@ def test_the_page_is_escaped_and_has_a_json_twin(home: Home, client: TestClient)
 # --- over a socket ------------------------------------------------------------------------------
 
 
-@contextmanager
-def running(home: Home) -> Iterator[str]:
-    server, bound = create_server(home, port=0)
-    thread = threading.Thread(target=server.run, args=([bound],))
-    with bound:
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(timeout=60)
-    assert not thread.is_alive()
-
-
 def test_three_homes_sync_over_http(home: Home, tmp_path: Path) -> None:
     bob, eve = make_home(tmp_path, 2), make_home(tmp_path, 3)
     append(bob, "bob was here")
-    with running(home) as url, HTTPSource(url) as source:
+    with served(home) as url, HTTPSource(url) as source:
         report = sync(bob, source)
         assert (report.errors, report.state) == ((), COMPLETE)
         assert report.peer == url
         assert sync(bob, source).blocks == 0
-    with running(bob) as url, HTTPSource(url) as source:
+    with served(bob) as url, HTTPSource(url) as source:
         report = sync(eve, source)
         assert (report.added, report.state) == (4, COMPLETE)
     with eve.reading() as database:
@@ -279,7 +264,7 @@ def test_three_homes_sync_over_http(home: Home, tmp_path: Path) -> None:
 
 def test_new_entries_are_served_without_a_restart(tmp_path: Path) -> None:
     ada, bob = make_home(tmp_path, 1), make_home(tmp_path, 2)
-    with running(ada) as url, HTTPSource(url) as source:
+    with served(ada) as url, HTTPSource(url) as source:
         assert sync(bob, source).added == 1
         with ada.writing() as log:
             entry = note_entry(ada.keys(), "while open", cid=str(store_document(b"d", ada.store)))
@@ -289,7 +274,7 @@ def test_new_entries_are_served_without_a_restart(tmp_path: Path) -> None:
 
 
 def test_a_request_path_is_not_a_file_path(home: Home) -> None:
-    with running(home) as url:
+    with served(home) as url:
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
         for path in ("/../pnode.toml", "//etc/passwd", "/ipfs/../logs", "/keys/../logs"):
             connection.request("GET", path)

@@ -28,7 +28,7 @@ PASSPHRASE = click.option(
 
 @command("show", "pnode key show", "pnode key show --json")
 def key_show(session: Session) -> None:
-    """Show the keys of this home, their protection and their history.
+    """Show the keys of this home and their history.
 
     Reads public things and the names of files; asks for no passphrase.
     """

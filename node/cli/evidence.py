@@ -62,9 +62,10 @@ def evidence_show(session: Session, id: str, output: Path | None) -> None:
 @command("add", "pnode evidence add equivocation.txt")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH)
 def evidence_add(session: Session, files: tuple[Path, ...]) -> None:
-    """Keep evidence from a file, freeze its log, and state it in your own log.
+    """Keep evidence from a file, and freeze the log it is about.
 
-    For evidence that reached you by mail or on paper; 'pnode sync' exchanges it by itself.
+    It is also stated in your own log. For evidence that reached you by mail or on paper;
+    'pnode sync' exchanges it by itself.
     """
     added = session.node().add_evidence(files)
     rows: list[Row] = [[Cell(each.id, id=True), each.kind, each.origin] for each in added]

@@ -40,7 +40,7 @@ def peer_add(session: Session, peer: str) -> None:
 
 @command("list", "pnode peer list", "pnode peer list --json")
 def peer_list(session: Session) -> None:
-    """List the peers of this home, and the keys of logs that may be pushed to it."""
+    """List the peers, and the keys of logs that may be pushed here."""
     from node.peering.peers import read_settings
     from node.peering.peerstate import read_records
 

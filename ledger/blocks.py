@@ -1,19 +1,31 @@
 """The block store protocol: where the bytes behind a CID come from.
 
 A backend is transport, never authority: whoever reads through `ledger.unixfs` has every block
-hashed before it is parsed. Implementations live in `node`.
+hashed before it is parsed. Implementations live in `node.storage`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from ledger.cid import Cid
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a backend answers now, and one line about it for people."""
+
+    ok: bool
+    detail: str
+
+
 class BlockStore(Protocol):
-    """Holds blocks by CID and keeps those below pinned roots."""
+    """Holds blocks by CID and keeps those below pinned roots.
+
+    A backend that only hands out blocks refuses to pin with an `UnavailableError`.
+    """
 
     def put_dag(self, root: Cid, blocks: Iterable[tuple[Cid, bytes]]) -> None:
         """Store blocks and pin their root; return only when they are durable. Idempotent."""
@@ -37,3 +49,6 @@ class BlockStore(Protocol):
 
     def pins(self) -> Iterator[Cid]:
         """Yield the pinned roots."""
+
+    def health(self) -> Health:
+        """Say whether the backend answers; never raises for one that does not."""

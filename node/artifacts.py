@@ -32,7 +32,7 @@ from ledger.unixfs import (
     read_file,
 )
 from node.durable import make_folder, staging_folder
-from node.store import LocalStore
+from node.storage.local import LocalStore
 
 # As much as the largest document, a coalition table, may have.
 MAX_DOCUMENT_BYTES = 512 << 20

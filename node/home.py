@@ -45,7 +45,7 @@ from node.durable import make_folder, write_atomic
 from node.identity.keyfile import COST, Unlock, is_sealed
 from node.identity.passphrase import from_environment
 from node.identity.seeds import keep_seed, read_key_file, read_seed
-from node.store import LocalStore
+from node.storage.local import LocalStore
 
 MARKER = "pnode.toml"
 PROJECT_FOLDER = ".pnode"

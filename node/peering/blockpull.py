@@ -28,7 +28,7 @@ from node.peering.budget import SyncLimits
 from node.peering.peerstate import PeerState
 from node.peering.published import dag_cids, log_roots
 from node.peering.source import Source
-from node.store import LocalStore
+from node.storage.local import LocalStore
 
 Progress = Callable[[str, int, int], None]
 """Called with a step, how much of it is done and how much there is."""

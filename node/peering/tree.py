@@ -41,7 +41,7 @@ from node.peering.evidencelist import (
 )
 from node.peering.loglist import encode_frontier, encode_logs
 from node.peering.published import Published
-from node.store import LocalStore
+from node.storage.local import LocalStore
 
 TEXT: Final = "text/plain; charset=utf-8"
 BINARY: Final = "application/octet-stream"

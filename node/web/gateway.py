@@ -18,7 +18,7 @@ from ledger.errors import NotFoundError, UsageError
 from ledger.unixfs import Limits, checked_block, walk
 from node.peering.published import Published, dag_cids
 from node.peering.tree import RAW_BLOCK, resolve
-from node.store import LocalStore
+from node.storage.local import LocalStore
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -17,7 +17,7 @@ from node.artifacts import (
     store_directory,
     store_document,
 )
-from node.store import LocalStore
+from node.storage.local import LocalStore
 from tests.node.worlds import ADAPTERS, World, flip, predicate_of, say, snapshot, write_suite
 
 

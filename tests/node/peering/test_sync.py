@@ -39,7 +39,7 @@ from node.peering.peers import add_peer
 from node.peering.pull import is_new, read_entries, read_offer
 from node.peering.source import DirectorySource
 from node.peering.sync import COMPLETE, ENTRIES_ONLY, REFUSED, sync
-from node.store import LocalStore
+from node.storage.local import LocalStore
 from tests.ledger.makers import evidence_of
 
 OTHER = SimulatedLog(9).grow(300)
@@ -747,7 +747,7 @@ def test_a_chain_of_blocks_that_is_too_deep_is_left_out(tmp_path: Path) -> None:
 def test_a_full_disk_ends_the_sync_and_the_next_one_continues(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import node.store
+    import node.storage.local
 
     def full(path: Path, data: bytes) -> None:
         raise StorageError("disk full")
@@ -756,11 +756,11 @@ def test_a_full_disk_ends_the_sync_and_the_next_one_continues(
     log = SimulatedLog(9, OTHER.bodies)
     log.add("artifact", cid=str(peer.put_artifact(FILES)))
     peer.list(log)
-    write = node.store.write_atomic
-    monkeypatch.setattr(node.store, "write_atomic", full)
+    write = node.storage.local.write_atomic
+    monkeypatch.setattr(node.storage.local, "write_atomic", full)
     with pytest.raises(StorageError):
         sync(home, peer)
-    monkeypatch.setattr(node.store, "write_atomic", write)
+    monkeypatch.setattr(node.storage.local, "write_atomic", write)
     assert sync(home, peer).state == COMPLETE
     check_home(home)
 

@@ -7,12 +7,14 @@ are harmless.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ledger.blocks import Health
 from ledger.cid import Cid
 from ledger.database import storage_errors
-from ledger.errors import NotFoundError
+from ledger.errors import MalformedError, NotFoundError
 from node.durable import make_folder, write_atomic
 
 
@@ -72,6 +74,16 @@ class LocalStore:
             for path in sorted(self._pins.iterdir()):
                 if not path.name.startswith("."):
                     yield Cid.parse(path.name)
+
+    def health(self) -> Health:
+        """Say how much is pinned and how much space is left."""
+        place = next(folder for folder in self._pins.parents if folder.is_dir())
+        try:
+            pinned = sum(1 for _ in self.pins())
+            free = shutil.disk_usage(place).free
+        except (OSError, MalformedError) as error:
+            return Health(ok=False, detail=str(error))
+        return Health(ok=True, detail=f"{pinned} pinned, {free / 1e9:.1f} GB free")
 
     def path_of(self, cid: Cid) -> Path:
         """Return the file a block has, or would have."""

@@ -10,7 +10,7 @@ from ledger.blocks import BlockStore
 from ledger.cid import Cid
 from ledger.errors import NotFoundError
 from node.durable import make_folder, staging_folder
-from node.store import LocalStore
+from node.storage.local import LocalStore
 from tests.faults import trace
 
 BLOCKS = [(Cid.of(data), data) for data in (b"one", b"two")]
@@ -66,3 +66,20 @@ def test_a_staged_folder_is_complete_on_disk_before_it_has_its_name(
     synced = [call.split()[1] for call in calls[:named] if call.startswith("fsync")]
     assert {"content", "sub", "file"} <= set(synced)
     assert calls[named + 1].startswith("fsync")
+
+
+def test_its_health_tells_of_pins_and_space_before_and_after_the_first_block(
+    tmp_path: Path,
+) -> None:
+    store = LocalStore(tmp_path / "none" / "store")
+    assert store.health().ok
+    assert store.health().detail.startswith("0 pinned, ")
+    store.put_dag(ROOT, BLOCKS)
+    assert store.health().detail.startswith("1 pinned, ")
+
+
+def test_its_health_reports_a_pin_that_is_no_cid(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.pin(ROOT)
+    (tmp_path / "pins" / "x").touch()
+    assert not store.health().ok

@@ -1,0 +1,1 @@
+"""Where blocks are kept and come from: this disk, peers, an IPFS daemon."""

@@ -18,18 +18,16 @@ configuration, never a statement.
 
 from __future__ import annotations
 
-import difflib
 import json
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from ledger.checkpoint import ORIGIN_PREFIX, log_key
-from ledger.database import storage_errors
-from ledger.errors import EvidenceError, MalformedError, NotFoundError, PnodeError, UsageError
+from ledger.errors import EvidenceError, MalformedError, NotFoundError, UsageError
 from ledger.note import NoteKey
+from node.configfile import check_names, distinct_texts, read_config
 from node.durable import write_atomic
 from node.home import Home
 from node.peering.budget import SyncLimits
@@ -40,7 +38,6 @@ PEERS_FILE = "peers.toml"
 MAX_PEERS = 1_000
 LIMITS: Final = tuple(each.name for each in fields(SyncLimits))
 _KEYS: Final = ("peers", "logs", "limits")
-_MAX_BYTES = 4 << 20
 _HINT = "correct or delete the file, then add the peers again with 'pnode peer add'"
 
 
@@ -70,15 +67,7 @@ def read_settings(home: Home) -> PeerSettings:
     Raises:
         MalformedError: if the file is not in the accepted form.
     """
-    path = home.path / PEERS_FILE
-    with storage_errors(path):
-        if not path.exists():
-            return PeerSettings()
-        content = path.read_bytes()
-    try:
-        return _parse(content)
-    except (ValueError, RecursionError, PnodeError) as error:
-        raise MalformedError(f"{path}: {error}", hint=_HINT) from None
+    return read_config(home.path / PEERS_FILE, _parse, hint=_HINT) or PeerSettings()
 
 
 def list_peers(home: Home) -> list[str]:
@@ -152,14 +141,12 @@ def _kind(text: str) -> tuple[str, str]:
         raise UsageError(f"'{text[:120]}': {error.message}", hint=hint) from None
 
 
-def _parse(content: bytes) -> PeerSettings:
-    if len(content) > _MAX_BYTES:
-        raise MalformedError(f"{len(content)} bytes are too many")
-    value = tomllib.loads(content.decode("utf-8"))
-    _check_names(value, _KEYS, "")
+def _parse(value: dict[str, Any]) -> PeerSettings:
+    check_names(value, _KEYS)
     if "peers" not in value:
         raise MalformedError("needs a list, 'peers'")
-    peers, logs = _texts(value, "peers"), _texts(value, "logs")
+    peers = distinct_texts(value, "peers", at_most=MAX_PEERS)
+    logs = distinct_texts(value, "logs", at_most=MAX_PEERS)
     for peer in peers:
         if parse_address(peer) != peer:
             raise MalformedError(f"{peer!r} is not an address in its one form")
@@ -168,30 +155,11 @@ def _parse(content: bytes) -> PeerSettings:
     limits = value.get("limits", {})
     if not isinstance(limits, dict):
         raise MalformedError("'limits' is a table")
-    _check_names(limits, LIMITS, "limits.")
+    check_names(limits, LIMITS, "limits.")
     for name, limit in limits.items():
         if type(limit) is not int or not 0 < limit < 1 << 62:
             raise MalformedError(f"limits.{name} is not a positive whole number")
     return PeerSettings(peers, logs, SyncLimits(**limits), tuple(limits))
-
-
-def _check_names(table: Mapping[str, object], known: Sequence[str], prefix: str) -> None:
-    for name in table:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            meant = f", did you mean '{prefix}{near[0]}'" if near else ""
-            raise MalformedError(f"unknown key '{prefix}{name[:80]}'{meant}")
-
-
-def _texts(table: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    value = table.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise MalformedError(f"'{name}' is a list of texts")
-    if len(value) > MAX_PEERS:
-        raise MalformedError(f"'{name}' has more than {MAX_PEERS} items")
-    if len(set(value)) != len(value):
-        raise MalformedError(f"one of '{name}' is listed twice")
-    return tuple(value)
 
 
 def _write(path: Path, settings: PeerSettings) -> None:

@@ -65,6 +65,8 @@ from node.peering.pushing import Standing
 from node.peering.receiving import Received
 from node.peering.source import parse_address
 from node.peering.upload import encode_upload, parse_upload
+from node.storage.ipfsaddress import parse_ipfs_address
+from node.storage.settings import read_store_settings
 from node.web.gateway import BlockRequest
 from tests.attribution.test_record import RECORD
 from tests.attribution.test_record import TABLE as COALITIONS
@@ -248,6 +250,7 @@ _ADAPTER = documents.DATA / "adapters" / "ada"
 _TOML, _ITEMS = ((documents.SUITE / name).read_bytes() for name in ("suite.toml", "items.jsonl"))
 _CHOICES = documents.CHOICES.encode()
 _PEERS = b'peers = [\n    "https://ledger.example",\n    "/media/usb/pnode",\n]\n'
+_STORE = b'ipfs = "/ip4/127.0.0.1/tcp/5001"\ngateways = ["https://gateway.example"]\n'
 _OUTCOMES = encode_outcomes(str(Cid.of(b"s")), [Outcome("i0", "a", correct=True, margin=5)])
 
 PARSERS = (
@@ -279,6 +282,8 @@ PARSERS = (
     Parser("gateway", gateway, (b"format=car&dag-scope=all\napplication/vnd.ipld.raw;q=0.5, */*",)),
     Parser("address", of_text(parse_address), (b"https://ledger.example", b"/media/usb/pnode")),
     Parser("peers", on_disk(peers, "peers.toml"), (_PEERS,)),
+    Parser("store-settings", on_disk(read_store_settings, "store.toml"), (_STORE,)),
+    Parser("ipfs-address", of_text(parse_ipfs_address), (b"/ip6/::1/tcp/5001/https", b"http://127.0.0.1:5001")),
     Parser("adapter-config", config(AdapterConfig.parse), ((_ADAPTER / "adapter_config.json").read_bytes(),)),
     Parser("base-config", config(LlamaShape.parse), ((documents.DATA / "base" / "config.json").read_bytes(),)),
     Parser("safetensors", on_disk(lambda folder: read_header(folder / "a.safetensors", what="a"), "a.safetensors"), documents.tensors()),

@@ -1,8 +1,7 @@
 """Every parser that meets foreign bytes, with valid documents to start from: one line each.
 
 A parser takes bytes and may do anything with them but raise something that is not a `PnodeError`.
-Where an encoding is canonical, what was accepted must also be what is written. CARs are written
-and never read, so they have no parser.
+Where an encoding is canonical, what was accepted must also be what is written.
 """
 
 # One line per parser reads better than one argument per line.
@@ -13,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +30,7 @@ from compose.outcomes import Outcome, encode_outcomes, parse_outcomes
 from compose.recipe import parse_recipe
 from compose.suite import open_suite
 from compose.untrusted import parse_json_object
+from ledger.car import read_car, write_car
 from ledger.checkpoint import Checkpoint
 from ledger.cid import DAG_PB, Cid
 from ledger.cosignature import CosignatureVerifier
@@ -209,6 +210,13 @@ def dag(data: bytes) -> object:
     return root
 
 
+def car(data: bytes) -> object:
+    """A CAR; its blocks are written and read again."""
+    blocks = list(read_car(BytesIO(data)))
+    assert list(read_car(BytesIO(b"".join(write_car(Cid.of(b""), blocks))))) == blocks
+    return blocks
+
+
 def logs(data: bytes) -> object:
     """A list of logs and the key of each."""
     return [listed.key() for listed in parse_logs(data)]
@@ -277,6 +285,7 @@ PARSERS = (
     Parser("layout", layout, tuple(documents.statements())),
     Parser("dag-pb", exactly(parse_node, lambda node: encode_node(*node)), documents.TREES),
     Parser("unixfs", dag, documents.TREES),
+    Parser("car", car, (b"".join(write_car(Cid.of(b"a"), [(Cid.of(data), data) for data in (b"a", b"b" * 200)])),)),
     Parser("log-list", logs, (encode_logs([LOG.key]),)),
     Parser("frontier", frontier, (encode_frontier([documents.COSIGNED]),)),
     Parser("gateway", gateway, (b"format=car&dag-scope=all\napplication/vnd.ipld.raw;q=0.5, */*",)),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from io import BytesIO
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from published import load
 
-from ledger.car import car_header, write_car
+from ledger.car import MAX_HEADER_BYTES, car_header, read_car, write_car
 from ledger.cid import DAG_PB, Cid
-from ledger.dagpb import parse_node
-from ledger.unixfs import Limits, build_directory, walk
+from ledger.dagpb import parse_node, varint
+from ledger.errors import MalformedError
+from ledger.unixfs import MAX_BLOCK_BYTES, Limits, build_directory, walk
 
 
 def test_the_published_car_is_written_byte_for_byte() -> None:
@@ -44,3 +48,127 @@ def test_nothing_is_read_before_it_is_asked_for() -> None:
     stream = write_car(root, iter([(root, b"root"), (root, b"never")]))
     assert next(stream) == car_header(root)
     assert next(stream).endswith(b"root")
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+A, B = (Cid.of(data) for data in (b"a", b"b"))
+HEADER = car_header(A)
+NO_ROOTS = b"\x11\xa2\x65roots\x80\x67version\x01"
+
+
+def section(name: bytes, block: bytes) -> bytes:
+    return varint(len(name) + len(block)) + name + block
+
+
+class Trickle:
+    """A stream that gives one byte at a time, however many are asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self._stream = BytesIO(data)
+
+    def read(self, size: int, /) -> bytes:
+        return self._stream.read(min(size, 1))
+
+
+def test_the_published_car_is_read() -> None:
+    published = bytes.fromhex(load("unixfs", "unixfs-vectors.json")["car"]["hex"])
+    root, leaf = read_car(BytesIO(published))
+    assert root[0] == Cid.from_bytes(published[14:50])
+    assert root[0].codec == DAG_PB
+    assert leaf == (Cid.of(b"abc"), b"abc")
+
+
+@given(st.lists(st.binary(max_size=300)))
+def test_what_is_written_is_read_in_any_order_and_as_often(contents: list[bytes]) -> None:
+    blocks = [(Cid.of(data), data) for data in contents]
+    car = b"".join(write_car(A, blocks))
+    assert list(read_car(BytesIO(car))) == list(read_car(Trickle(car))) == blocks
+
+
+def test_blocks_are_not_verified_and_roots_are_ignored() -> None:
+    assert list(read_car(BytesIO(NO_ROOTS + section(bytes(A), b"lie")))) == [(A, b"lie")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"\x12\x20" + bytes(32),
+        b"\x01\x71\x12\x20" + bytes(32),
+        b"\x01\x55\x13\x40" + bytes(64),
+        b"\x01\x55\x00\x00",
+        bytes(A)[:-1],
+        b"\x00",
+    ],
+    ids=["v0", "dag-cbor", "sha2-512", "identity", "cut", "nonsense"],
+)
+def test_blocks_under_names_we_never_use_are_passed_over(name: bytes) -> None:
+    # The cut name would swallow a byte of its block, so its section holds nothing else.
+    block = b"" if len(name) == 35 else b"other"
+    assert list(read_car(BytesIO(HEADER + section(name, block) + section(bytes(B), b"b")))) == [
+        (B, b"b")
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00",
+        HEADER[:-1],
+        HEADER[:1],
+        b"\x0a\xa1\x67version\x02",
+        HEADER[:-1] + b"\x02",
+        varint(MAX_HEADER_BYTES + 1) + bytes(MAX_HEADER_BYTES + 1),
+        HEADER + b"\x00",
+        HEADER + b"\x80",
+        HEADER + b"\xa4\x80\x00" + bytes(A),
+        HEADER + b"\xff" * 10,
+        HEADER + section(bytes(A), b"a")[:-1],
+        HEADER + b"\x25" + bytes(A)[:20],
+        HEADER + varint(1 << 40),
+        HEADER + section(bytes(A), bytes(MAX_BLOCK_BYTES + 1)),
+    ],
+    ids=[
+        "empty",
+        "no-header",
+        "cut-header",
+        "cut-after-length",
+        "version-2",
+        "other-version",
+        "huge-header",
+        "empty-section",
+        "cut-length",
+        "long-form",
+        "endless-length",
+        "cut-block",
+        "cut-cid",
+        "huge-section",
+        "huge-block",
+    ],
+)
+def test_what_is_no_car_is_refused(data: bytes) -> None:
+    with pytest.raises(MalformedError, match="CAR"):
+        list(read_car(BytesIO(data)))
+
+
+def test_a_huge_length_reserves_nothing() -> None:
+    class Endless:
+        asked = 0
+
+        def read(self, size: int, /) -> bytes:
+            self.asked = max(self.asked, size)
+            return b"\xff" * size
+
+    stream = Endless()
+    with pytest.raises(MalformedError):
+        list(read_car(stream))
+    assert stream.asked == 1
+
+
+def test_one_block_is_in_memory_at_a_time() -> None:
+    stream = BytesIO(HEADER + section(bytes(A), b"a") + b"\xff" * 10)
+    blocks = read_car(stream)
+    assert next(blocks) == (A, b"a")
+    with pytest.raises(MalformedError):
+        next(blocks)

@@ -26,6 +26,8 @@ MAX_NAME_BYTES: Final = 255
 MAX_DIRECTORY_BYTES: Final = 262_144
 MAX_DEPTH: Final = 4
 
+_DIRECTORY = b"\x08\x01"
+
 
 class Reader(Protocol):
     """A stream of bytes."""
@@ -165,6 +167,15 @@ def checked_block(cid: Cid, read: BlockReader) -> bytes:
     return block
 
 
+def is_directory(block: bytes) -> bool:
+    """Whether a dag-pb block is a directory.
+
+    Raises:
+        MalformedError: unless it is canonical dag-pb.
+    """
+    return parse_node(block)[1] == _DIRECTORY
+
+
 def check_name(name: str) -> None:
     """Require a file name that is safe everywhere.
 
@@ -197,7 +208,7 @@ def _read_directory(
     if cid.codec != DAG_PB or depth > budget.depth:
         raise MalformedError(f"{cid}: not a directory, or nested too deep")
     links, data = parse_node(checked_block(cid, read))
-    if data != b"\x08\x01":
+    if data != _DIRECTORY:
         raise MalformedError(f"{cid}: not a plain UnixFS directory")
     # Without this, directories that hold nothing could multiply the work without any file.
     if depth and not links:
@@ -207,16 +218,11 @@ def _read_directory(
         raise MalformedError(f"{cid}: directory names are not sorted and unique")
     for link in links:
         check_name(link.name)
-        if link.cid.codec == DAG_PB and _is_directory(link.cid, read):
+        if link.cid.codec == DAG_PB and is_directory(checked_block(link.cid, read)):
             _read_directory(link.cid, f"{prefix}{link.name}/", read, write, budget, depth + 1)
         else:
             budget.take(files=1)
             write(prefix + link.name, _read_file(link.cid, read, budget, 0))
-
-
-def _is_directory(cid: Cid, read: BlockReader) -> bool:
-    _, data = parse_node(checked_block(cid, read))
-    return data == b"\x08\x01"
 
 
 def _read_file(
@@ -261,7 +267,7 @@ def _build_tree(tree: Mapping[str, object], sink: Sink) -> Node:
         item = tree[name]
         node = item if isinstance(item, Node) else _build_tree(_mapping(item), sink)
         links.append(Link(node.cid, name, node.tsize))
-    block = encode_node(links, b"\x08\x01")
+    block = encode_node(links, _DIRECTORY)
     if len(block) > MAX_DIRECTORY_BYTES:
         raise MalformedError("a directory of this size would need sharding, which is not supported")
     return _emit(block, links, 0, sink)

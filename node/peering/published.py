@@ -52,20 +52,26 @@ def _may_name_blocks(body: bytes) -> bool:
         return True  # damaged; parsing says how
 
 
-def dag_cids(root: Cid, read: NodeBlockReader, max_blocks: int = MAX_DAG_BLOCKS) -> Iterator[Cid]:
-    """Yield the CIDs of a DAG, depth first, each once; only dag-pb blocks are read.
+def dag_cids(
+    root: Cid, read: NodeBlockReader, max_blocks: int = MAX_DAG_BLOCKS, *, repeats: bool = False
+) -> Iterator[Cid]:
+    """Yield the CIDs of a DAG, depth first; only dag-pb blocks are read.
+
+    Each is yielded once, or with `repeats` as often as it is linked to.
 
     Raises:
         MalformedError: for a block that is not dag-pb, or a DAG too deep or too large.
     """
     seen: set[Cid] = set()
     stack = [(root, 0)]
+    count = 0
     while stack:
         cid, depth = stack.pop()
-        if cid in seen:
+        if cid in seen and not repeats:
             continue
         seen.add(cid)
-        if depth > MAX_DAG_DEPTH or len(seen) > max_blocks:
+        count += 1
+        if depth > MAX_DAG_DEPTH or count > max_blocks:
             raise MalformedError(f"{root}: deeper or with more blocks than this node accepts")
         yield cid
         block = read(cid) if cid.codec == DAG_PB else None

@@ -49,6 +49,17 @@ class LocalStore:
             except FileNotFoundError:
                 raise NotFoundError(f"block {cid} is not in the local store") from None
 
+    def size_of(self, cid: Cid) -> int:
+        """Return how many bytes are filed under a CID.
+
+        Raises:
+            NotFoundError: if it is not here.
+        """
+        try:
+            return self.path_of(cid).stat().st_size
+        except FileNotFoundError:
+            raise NotFoundError(f"block {cid} is not in the local store") from None
+
     def has(self, cid: Cid) -> bool:
         """Whether a block is here."""
         return self.path_of(cid).exists()

@@ -32,12 +32,11 @@ from node.home import Home
 from node.peering.cursor import cursor_of
 from node.peering.gossip import accept_evidence
 from node.peering.guard import ask_peers
-from node.peering.published import Published
 from node.peering.tree import TEXT, frontier, resolve
 from node.peering.upload import PUSH_PATH
 from node.peering.witnessing import add_checkpoint
+from node.web.blockrequest import IMMUTABLE, NotAcceptableError, UnsupportedError
 from node.web.body import read_body
-from node.web.gateway import IMMUTABLE, NotAcceptableError, answer
 from node.web.pagehtml import POLICY
 from node.web.pushes import Pushes
 from node.web.site import Pages, error_page
@@ -84,8 +83,10 @@ class Site:
     """The endpoints of one home; each opens the ledger for itself."""
 
     def __init__(self, home: Home) -> None:
+        from node.web.gateway import Gateway
+
         self._home = home
-        self._published = Published()
+        self._gateway = Gateway(home.store)
 
     def block(self, request: Request) -> Response:
         """Answer `/ipfs/<cid>`."""
@@ -93,10 +94,10 @@ class Site:
 
         try:
             with self._home.reading() as database:
-                return answer(request, database, self._home.store, self._published)
+                return self._gateway.answer(request, database)
         except NotFoundError:
             if "only-if-cached" in request.headers.get("cache-control", ""):
-                return PlainTextResponse("not cached here\n", status_code=412)
+                return PlainTextResponse("not cached here\n", 412, _NOT_STORED)
             raise
 
     async def add_checkpoint(self, request: Request) -> Response:
@@ -163,6 +164,7 @@ def create_app(home: Home, *, url: str | None = None, show_peers: bool = False) 
         routes=[
             *Pages(home, url=url, show_peers=show_peers).routes(),
             Route("/ipfs/{cid}", site.block),
+            Route("/ipfs/{cid}/{path:path}", site.block),
             Route("/evidence", site.add_evidence, methods=["POST"]),
             Route("/add-checkpoint", site.add_checkpoint, methods=["POST"]),
             Route(PUSH_PATH, Pushes(home).push, methods=["POST"]),
@@ -260,6 +262,8 @@ def http_status(error: PnodeError, method: str = "GET") -> int:
     """Return the HTTP status an error is answered with."""
     if isinstance(error, NotAcceptableError):
         return 406
+    if isinstance(error, UnsupportedError):
+        return 501
     if isinstance(error, HomeBusyError):
         return 503
     # In a POST it is the body of the request that is malformed, else something stored here.

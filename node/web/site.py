@@ -17,7 +17,7 @@ from ledger.encoding import canonical_json
 from ledger.errors import NotFoundError, UsageError
 from ledger.heldevidence import find_evidence
 from node.home import Home
-from node.web.gateway import IMMUTABLE
+from node.web.blockrequest import IMMUTABLE
 from node.web.pagehtml import HTML, Asset, assets, render, said
 from node.web.pageindex import Filter
 from node.web.pages import entries_page, entry_page, locate, log_page, overview

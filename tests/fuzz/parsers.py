@@ -68,7 +68,7 @@ from node.peering.source import parse_address
 from node.peering.upload import encode_upload, parse_upload
 from node.storage.ipfsaddress import parse_ipfs_address
 from node.storage.settings import read_store_settings
-from node.web.gateway import BlockRequest
+from node.web.blockrequest import BlockRequest
 from tests.attribution.test_record import RECORD
 from tests.attribution.test_record import TABLE as COALITIONS
 from tests.compose.test_lock import LOCK
@@ -242,10 +242,14 @@ def peers(folder: Path) -> object:
 
 
 def gateway(data: bytes) -> object:
-    """A request for blocks: a query, and in the next line what is accepted."""
-    query, _, accept = text(data).partition("\n")
+    """A request for blocks: a query, in the next line what is accepted, and then a path."""
+    query, accept, path = [*text(data).split("\n", 2), "", ""][:3]
     pairs = (pair.partition("=") for pair in query.split("&"))
-    return BlockRequest.parse({name: value for name, _, value in pairs}, accept)
+    asked = BlockRequest.parse({name: value for name, _, value in pairs}, accept, path)
+    for header in (asked.etag("baf"), asked.location("baf"), asked.content_type):
+        assert header.isascii()
+        assert header.isprintable()
+    return asked
 
 
 def lines(*entries: bytes) -> bytes:
@@ -288,7 +292,7 @@ PARSERS = (
     Parser("car", car, (b"".join(write_car(Cid.of(b"a"), [(Cid.of(data), data) for data in (b"a", b"b" * 200)])),)),
     Parser("log-list", logs, (encode_logs([LOG.key]),)),
     Parser("frontier", frontier, (encode_frontier([documents.COSIGNED]),)),
-    Parser("gateway", gateway, (b"format=car&dag-scope=all\napplication/vnd.ipld.raw;q=0.5, */*",)),
+    Parser("gateway", gateway, (b"format=car&dag-scope=all&car-dups=y\napplication/vnd.ipld.raw;q=0.5, */*", b"\napplication/vnd.ipld.car;version=1;order=unk;dups=n\na/b")),
     Parser("address", of_text(parse_address), (b"https://ledger.example", b"/media/usb/pnode")),
     Parser("peers", on_disk(peers, "peers.toml"), (_PEERS,)),
     Parser("store-settings", on_disk(read_store_settings, "store.toml"), (_STORE,)),

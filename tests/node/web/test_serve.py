@@ -28,9 +28,6 @@ from node.peering.tree import paths, resolve
 from node.web.serve import create_app, create_server
 from tests.node.served import served
 
-RAW = "application/vnd.ipld.raw"
-CAR = "application/vnd.ipld.car"
-
 
 def make_home(folder: Path, number: int = 1, name: str = "<b>ada</b>") -> Home:
     seed = bytes([number]) * 32
@@ -116,113 +113,6 @@ def test_what_is_not_published_has_a_status(client: TestClient, path: str, statu
 def test_nothing_else_can_be_written(client: TestClient, path: str, method: str) -> None:
     asked = method == "POST" and path in ("/add-checkpoint", "/evidence", "/push")
     assert client.request(method, path, content=b"x").status_code == (400 if asked else 405)
-
-
-# --- the gateway --------------------------------------------------------------------------------
-
-
-def test_a_raw_block_by_parameter_or_header(home: Home, client: TestClient, root: Cid) -> None:
-    block = home.store.get_block(root)
-    by_parameter = client.get(f"/ipfs/{root}?format=raw")
-    by_header = client.get(f"/ipfs/{root}", headers={"Accept": RAW})
-    assert by_parameter.content == by_header.content == block
-    assert by_parameter.headers["content-type"] == RAW
-    assert by_parameter.headers["content-disposition"].startswith("attachment; filename=")
-    assert by_parameter.headers["x-ipfs-path"] == f"/ipfs/{root}"
-
-
-def test_a_car_holds_the_whole_dag(home: Home, client: TestClient, root: Cid) -> None:
-    response = client.get(f"/ipfs/{root}?format=car", headers={"Accept": RAW})
-    assert response.headers["content-type"] == f"{CAR}; version=1; order=dfs; dups=n"
-    expected = list(walk(root, home.store.get_block, Limits()))
-    assert read_car(response.content) == expected
-    assert client.get(f"/ipfs/{root}", headers={"Accept": CAR}).content == response.content
-    block = client.get(f"/ipfs/{root}?format=car&dag-scope=block")
-    assert read_car(block.content) == expected[:1]
-    head = client.head(f"/ipfs/{root}?format=car")
-    assert (head.status_code, head.content) == (200, b"")
-
-
-def read_car(data: bytes) -> list[tuple[Cid, bytes]]:
-    """Read a CAR, independently of the writer; check every block."""
-    frames = []
-    while data:
-        length = shift = 0
-        while True:
-            byte, data = data[0], data[1:]
-            length |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        frames.append(data[:length])
-        data = data[length:]
-    blocks = [(Cid.from_bytes(frame[:36]), frame[36:]) for frame in frames[1:]]
-    for cid, block in blocks:
-        cid.check(block)
-    return blocks
-
-
-def test_entity_tags_differ_by_form_and_save_a_body(client: TestClient, root: Cid) -> None:
-    urls = [f"/ipfs/{root}?format={form}" for form in ("raw", "car", "car&dag-scope=block")]
-    tags = [client.get(url).headers["etag"] for url in urls]
-    assert len(set(tags)) == 3
-    response = client.get(urls[0], headers={"If-None-Match": tags[0]})
-    assert (response.status_code, response.content) == (304, b"")
-    assert client.get(urls[0], headers={"If-None-Match": tags[1]}).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("query", "accept", "status"),
-    [
-        ("", "*/*", 400),
-        ("", "text/html", 400),
-        ("", "application/vnd.ipld.dag-json", 406),
-        ("?format=tar", RAW, 406),
-        ("?format=", RAW, 406),
-        ("?format=car&dag-scope=entity", "*/*", 400),
-        ("", f"text/html, {RAW};q=0.9", 200),
-    ],
-)
-def test_a_form_must_be_asked_for(
-    client: TestClient, root: Cid, query: str, accept: str, status: int
-) -> None:
-    assert client.get(f"/ipfs/{root}{query}", headers={"Accept": accept}).status_code == status
-
-
-def test_the_probe_of_a_gateway_is_answered(client: TestClient) -> None:
-    response = client.get("/ipfs/bafkqaaa?format=raw")
-    assert (response.status_code, response.content) == (200, b"")
-
-
-def test_unpublished_blocks_are_not_served(home: Home, client: TestClient) -> None:
-    draft = store_document(b"draft", home.store)
-    assert client.get(f"/ipfs/{draft}?format=raw").status_code == 404
-    only = {"Cache-Control": "only-if-cached"}
-    assert client.get(f"/ipfs/{draft}?format=raw", headers=only).status_code == 412
-
-
-def test_an_incomplete_dag_has_no_car(tmp_path: Path) -> None:
-    home = make_home(tmp_path)
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "x").write_bytes(b"x")
-    root = store_directory(tmp_path / "a", home.store).cid
-    append(home, "artifact", cid=str(root))
-    next((home.path / "store").rglob(str(Cid.of(b"x")))).unlink()
-    with TestClient(create_app(home)) as client:
-        assert client.get(f"/ipfs/{root}?format=raw").status_code == 200
-        assert client.get(f"/ipfs/{root}?format=car").status_code == 404
-
-
-def test_a_damaged_block_is_an_error_that_names_nothing(tmp_path: Path) -> None:
-    home = make_home(tmp_path)
-    cid = store_document(b"whole", home.store)
-    append(home, "document", cid=str(cid))
-    next((home.path / "store" / "blocks").rglob(str(cid))).write_bytes(b"w0ole")
-    with TestClient(create_app(home)) as client:
-        response = client.get(f"/ipfs/{cid}?format=raw")
-        assert response.status_code == 500
-        assert b"w0ole" not in response.content
-        assert client.get(f"/ipfs/{cid}?format=car").status_code == 500
 
 
 # --- the page -----------------------------------------------------------------------------------

@@ -1,18 +1,19 @@
 """What an audit keeps of all logs: outlines in a temporary file, and the questions asked of them.
 
 A row is about 150 bytes on disk and nothing in memory, so the number of entries is bounded by the
-disk. SQLite keeps the file in the system's folder for temporary files and removes it by itself.
-Only what checking the entries gave is kept here; what a stored column says is never used.
+disk. Only what checking the entries gave is kept here; what a stored column says is never used.
+Processes that check side by side fill an index each, and one takes in the others.
 """
 
 from __future__ import annotations
 
 import hashlib
-import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from ledger.entrycheck import Batch
@@ -20,16 +21,22 @@ from ledger.errors import StorageError
 from ledger.outline import Outline
 
 _TABLES = """
-CREATE TABLE entry (id TEXT, log INT, idx INT, covered INT, kind TEXT, author INT, work BLOB);
-CREATE TABLE author (code INTEGER PRIMARY KEY, did TEXT);
-CREATE TABLE reference (log INT, id TEXT, field TEXT, target TEXT);
+CREATE TABLE entry (id TEXT, log INT, idx INT, covered INT, kind TEXT, author BLOB);
+CREATE TABLE counted (log INT, kind TEXT, number INT, PRIMARY KEY (log, kind));
+CREATE TABLE author (code BLOB PRIMARY KEY, did TEXT) WITHOUT ROWID;
+CREATE TABLE reference (id TEXT, log INT, kind TEXT, author BLOB, field TEXT, target TEXT);
+CREATE TABLE work (digest BLOB, id TEXT, log INT, idx INT, kind TEXT);
 CREATE TABLE rejected (log INT, idx INT);
 """
-_INDICES = """
-CREATE INDEX entry_id ON entry (id);
-CREATE INDEX reference_id ON reference (id);
+_OF_A_LOG = ("entry", "counted", "reference", "work", "rejected")
+_COMPLETE = """
+CREATE INDEX entry_id ON entry (id, covered);
+CREATE TABLE again AS SELECT id FROM entry GROUP BY id HAVING count(*) > 1;
 CREATE INDEX rejected_place ON rejected (log, idx);
 """
+_COUNT = (
+    "INSERT INTO counted {} ON CONFLICT (log, kind) DO UPDATE SET number = number + excluded.number"
+)
 
 
 class Work(NamedTuple):
@@ -38,76 +45,95 @@ class Work(NamedTuple):
     Two entries of equal `digest` name the same artifacts and list the same files.
     """
 
+    digest: bytes
     id: str
     log: int
     place: int
     kind: str
-    digest: bytes
 
 
 class AuditIndex:
-    """The outlines of all valid entries of all logs."""
+    """The outlines of all valid entries of all logs.
 
-    def __init__(self) -> None:
-        self._connection = sqlite3.connect("", isolation_level=None)
-        self._secret = secrets.token_bytes(16)
+    Args:
+        path: a new file; without it the system's folder for temporary files holds a nameless one.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        with _storage_errors():
+            self._connection = sqlite3.connect(path or "", isolation_level=None)
+            self._connection.executescript(
+                f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_TABLES} BEGIN;"
+            )
         self._author = lru_cache(maxsize=4096)(self._new_author)
-        self._connection.executescript(
-            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_TABLES} BEGIN;"
-        )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file, which then holds everything that was added."""
+        with _storage_errors():
+            if self._connection.in_transaction:
+                self._connection.execute("COMMIT")
+            self._connection.close()
 
     def add(self, log: int, covered: int, batch: Batch) -> None:
         """Keep a batch of one log, whose first `covered` entries belong to the ledger."""
-        accepted = batch.accepted
-        self._insert(
-            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    each.id,
-                    log,
-                    each.place,
-                    each.place < covered,
-                    each.outline.kind,
-                    self._author(each.outline.author),
-                    work_digest(each.outline) if each.outline.artifacts else None,
-                )
-                for each in accepted
-            ],
-        )
-        self._insert(
-            "INSERT INTO reference VALUES (?, ?, ?, ?)",
-            [
-                (log, each.id, field, target)
-                for each in accepted
-                if each.outline.references and each.place < covered
-                for field, target in each.outline.references
-            ],
-        )
+        entries: list[tuple[Any, ...]] = []
+        references: list[tuple[Any, ...]] = []
+        works: list[tuple[Any, ...]] = []
+        counted: Counter[str] = Counter()
+        for place, id_, outline in batch.accepted:
+            author = self._author(outline.author)
+            within = place < covered
+            entries.append((id_, log, place, within, outline.kind, author))
+            if not within:
+                continue
+            counted[outline.kind] += 1
+            for field, target in outline.references:
+                references.append((id_, log, outline.kind, author, field, target))
+            if outline.artifacts:
+                works.append((work_digest(outline), id_, log, place, outline.kind))
+        self._insert("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", entries)
+        self._insert("INSERT INTO reference VALUES (?, ?, ?, ?, ?, ?)", references)
+        self._insert("INSERT INTO work VALUES (?, ?, ?, ?, ?)", works)
+        self._insert(_COUNT.format("VALUES (?, ?, ?)"), [(log, *each) for each in counted.items()])
         self._insert(
             "INSERT INTO rejected VALUES (?, ?)",
             [(log, each.place) for each in batch.problems if each.check != "entry.filed"],
         )
 
+    def take(self, path: Path) -> None:
+        """Take in the index that another process has left in a file."""
+        with _storage_errors():
+            self._connection.execute("COMMIT")
+            self._connection.execute("ATTACH ? AS other", (str(path),))
+            self._connection.execute("BEGIN")
+            for table in ("entry", "reference", "work", "rejected"):
+                sql = f"INSERT INTO {table} SELECT * FROM other.{table}"  # noqa: S608 - our words
+                self._connection.execute(sql)
+            self._connection.execute("INSERT OR IGNORE INTO author SELECT * FROM other.author")
+            self._connection.execute(_COUNT.format("SELECT * FROM other.counted WHERE true"))
+            self._connection.execute("COMMIT")
+            self._connection.execute("DETACH other")
+            self._connection.execute("BEGIN")
+
     def forget(self, log: int) -> None:
         """Drop everything of one log."""
-        for table in ("entry", "reference", "rejected"):
+        for table in _OF_A_LOG:
             self._insert(f"DELETE FROM {table} WHERE log = ?", [(log,)])  # noqa: S608 - our words
 
     def complete(self) -> None:
         """Prepare for questions, when everything was added."""
         with _storage_errors():
-            self._connection.executescript(_INDICES)
+            self._connection.executescript(_COMPLETE)
 
-    def _new_author(self, did: str) -> int:
-        """Return a number for an author, by a hash that nobody can foresee."""
-        hashed = hashlib.blake2b(did.encode("utf-8"), key=self._secret, digest_size=8).digest()
-        code = int.from_bytes(hashed, "big", signed=True)
+    def _new_author(self, did: str) -> bytes:
+        """Return a short name of an author, the same in every index."""
+        code = hashlib.blake2b(did.encode("utf-8"), digest_size=16).digest()
         self._insert("INSERT OR IGNORE INTO author VALUES (?, ?)", [(code, did)])
         return code
 
@@ -122,8 +148,10 @@ class AuditIndex:
 
     def counts(self) -> dict[str, int]:
         """Return how many entries of each kind the ledger has, sorted by kind."""
+        # Few entries are in several places; all the others were counted when they were added.
         sql = (
-            "SELECT kind, count(*) FROM (SELECT kind FROM entry WHERE covered GROUP BY id)"
+            "SELECT kind, sum(number) FROM (SELECT kind, number FROM counted UNION ALL"
+            " SELECT kind, 1 - count(*) FROM again JOIN entry USING (id) WHERE covered GROUP BY id)"
             " GROUP BY kind ORDER BY kind"
         )
         return dict(self._query(sql))
@@ -131,10 +159,11 @@ class AuditIndex:
     def repeated(self) -> Iterator[tuple[str, int, int, int]]:
         """Yield (id, log, first index, index) of entries that a log holds again."""
         sql = (
-            "SELECT again.id, again.log, first.idx, again.idx FROM"
-            " (SELECT id, log, min(idx) AS idx FROM entry GROUP BY id, log HAVING count(*) > 1)"
-            " AS first JOIN entry AS again ON again.id = first.id AND again.log = first.log"
-            " AND again.idx > first.idx ORDER BY again.log, again.idx"
+            "SELECT later.id, later.log, first.idx, later.idx FROM"
+            " (SELECT id, log, min(idx) AS idx FROM again JOIN entry USING (id)"
+            "  GROUP BY id, log HAVING count(*) > 1)"
+            " AS first JOIN entry AS later ON later.id = first.id AND later.log = first.log"
+            " AND later.idx > first.idx ORDER BY later.log, later.idx"
         )
         yield from self._query(sql)
 
@@ -150,21 +179,19 @@ class AuditIndex:
     def foreign_withdrawals(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield (id, author, target, its author) of withdrawals by other authors, by id."""
         sql = (
-            "SELECT DISTINCT own.id, by.did, target.id, other.did FROM reference"
-            " JOIN entry AS own ON own.id = reference.id JOIN entry AS target"
-            " ON target.id = reference.target AND target.covered"
+            "SELECT DISTINCT own.id, by.did, target.id, other.did FROM reference AS own"
+            " JOIN entry AS target ON target.id = own.target AND target.covered"
             " JOIN author AS by ON by.code = own.author"
             " JOIN author AS other ON other.code = target.author"
-            " WHERE own.kind = 'withdrawal' AND own.covered AND own.author <> target.author"
-            " ORDER BY own.id"
+            " WHERE own.kind = 'withdrawal' AND own.author <> target.author ORDER BY own.id"
         )
         yield from self._query(sql)
 
     def works(self) -> Iterator[Work]:
-        """Yield the entries of the ledger that name artifacts or documents, by id."""
+        """Yield the entries of the ledger that name artifacts or documents, by digest and id."""
         sql = (
-            "SELECT id, log, min(idx), kind, work FROM entry"
-            " WHERE covered AND work IS NOT NULL GROUP BY id ORDER BY id"
+            "SELECT digest, id, log, min(idx), kind FROM work"
+            " GROUP BY digest, id ORDER BY digest, id"
         )
         yield from map(Work._make, self._query(sql))
 

@@ -9,12 +9,13 @@ equal to the author's did:key (it stays a hint; the statement inside must name t
 from __future__ import annotations
 
 import binascii
-from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from ledger.encoding import canonical_json, decode_base64, encode_base64, parse_canonical_json
 from ledger.errors import MalformedError
 from ledger.keys import SIGNATURE_SIZE, PrivateKey, PublicKey
+from ledger.quickverify import QuickVerifier
 from ledger.tile import MAX_ENTRY_BYTES
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
@@ -27,9 +28,8 @@ _SIG = b'","sig":"'
 _END = b'"}]}'
 _KEYID_LENGTH = len("did:key:z") + 47
 _SIG_LENGTH = 88
-_KEYID_AT = -(_KEYID_LENGTH + len(_SIG) + _SIG_LENGTH + len(_END))
 _SIG_AT = -(_SIG_LENGTH + len(_END))
-_MIDDLE_AT = _KEYID_AT - len(_MIDDLE)
+_MIDDLE_AT = _SIG_AT - len(_MIDDLE) - _KEYID_LENGTH - len(_SIG)
 _SHORTEST = len(_HEAD) - _MIDDLE_AT
 _PAE_HEAD = b"DSSEv1 %d %b " % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode("ascii"))
 
@@ -40,8 +40,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """A parsed envelope; `payload` is unverified until `verify` returned."""
 
     payload: bytes
@@ -75,21 +74,16 @@ class Envelope:
         """Cut a well-formed envelope into its parts; None if it needs a closer look."""
         if (
             not _SHORTEST <= len(data) <= MAX_ENTRY_BYTES
-            or not data.startswith(_HEAD)
-            or data[_MIDDLE_AT:_KEYID_AT] != _MIDDLE
-            or data[_SIG_AT - len(_SIG) : _SIG_AT] != _SIG
-            or not data.endswith(_END)
+            or data[: len(_HEAD)] != _HEAD
+            or data[-len(_END) :] != _END
         ):
             return None
+        key = _signer(data[_MIDDLE_AT:_SIG_AT])
         payload = _plain_base64(data[len(_HEAD) : _MIDDLE_AT])
         signature = _plain_base64(data[_SIG_AT : -len(_END)])
-        keyid = data[_KEYID_AT : _SIG_AT - len(_SIG)]
-        if payload is None or signature is None or len(signature) != SIGNATURE_SIZE:
+        if key is None or payload is None or signature is None or len(signature) != SIGNATURE_SIZE:
             return None
-        try:
-            return cls(payload, PublicKey.from_did(keyid.decode("ascii")), signature)
-        except (MalformedError, UnicodeDecodeError):
-            return None
+        return cls(payload, key, signature)
 
     @classmethod
     def _parse(cls, data: bytes) -> Envelope:
@@ -109,23 +103,43 @@ class Envelope:
             ),
         )
 
-    def verify(self) -> None:
+    def verify(self, quick: QuickVerifier | None = None) -> None:
         """Require that the key named by the envelope signed the payload.
+
+        Args:
+            quick: as `PublicKey.verify` takes it.
 
         Raises:
             SignatureError: if it did not.
         """
         message = b"%b%d %b" % (_PAE_HEAD, len(self.payload), self.payload)
-        self.key.verify(self.signature, message)
+        self.key.verify(self.signature, message, quick=quick)
+
+
+@lru_cache(maxsize=4096)
+def _signer(between: bytes) -> PublicKey | None:
+    """Return the key named between payload and signature, None if that needs a closer look."""
+    if between[: len(_MIDDLE)] != _MIDDLE or between[-len(_SIG) :] != _SIG:
+        return None
+    try:
+        return PublicKey.from_did(between[len(_MIDDLE) : -len(_SIG)].decode("ascii"))
+    except (MalformedError, UnicodeDecodeError):
+        return None
 
 
 def _plain_base64(text: bytes) -> bytes | None:
     """Decode base64 whose re-encoding is `text`, and nothing else."""
     try:
-        data = binascii.a2b_base64(text)
+        data = binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error:
         return None
-    return data if binascii.b2a_base64(data, newline=False) == text else None
+    # Strict mode leaves two freedoms: padding after a complete group, and bits that nothing reads.
+    rest = len(data) % 3
+    if len(text) != (len(data) + 2) // 3 * 4 or (
+        rest and binascii.b2a_base64(data[-rest:], newline=False) != text[-4:]
+    ):
+        return None
+    return data
 
 
 def _require_keys(value: Any, keys: set[str]) -> None:

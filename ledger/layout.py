@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -68,7 +69,8 @@ class Layouts:
         Raises:
             MalformedError: as `Statement.parse` does.
         """
-        hint = _kind_hint(payload)
+        start = payload.rfind(_KIND_BEFORE)
+        hint = payload[start : payload.find(b'"', start + len(_KIND_BEFORE))]
         layouts = self._known.get(hint)
         if layouts is not None and payload.isascii():
             text = payload.decode("ascii")
@@ -106,7 +108,8 @@ class _Layout:
     def __init__(self, statement: Statement, writer: _Writer) -> None:
         self._match = re.compile(writer.source, re.ASCII).fullmatch
         self._kind = statement.kind
-        self._checks = tuple(writer.checks)
+        # Authors and the like come again and again; what breaks a rule is not remembered.
+        self._checks = tuple((group, lru_cache(maxsize=256)(rule)) for group, rule in writer.checks)
         self._distinct = tuple(
             (_getter(group), len(group)) for group in writer.distinct if len(group) > 1
         )
@@ -114,9 +117,8 @@ class _Layout:
         self._author = groups[paths.author]
         self._names = tuple(name for name, _ in paths.references)
         self._references = _getter([groups[path] for _, path in paths.references])
-        self._artifacts = _getter([groups[path] for path in paths.artifacts])
-        self._subjects = _getter([groups[path] for path in paths.subjects])
-        self._resources = _getter([groups[path] for path in paths.resources])
+        kinds = (paths.artifacts, paths.subjects, paths.resources)
+        self._others = [_getter([groups[path] for path in several]) for several in kinds]
 
     def read(self, text: str) -> Outline | None:
         """Return the outline of a statement of this layout, None if it has another."""
@@ -132,13 +134,14 @@ class _Layout:
         for several, number in self._distinct:
             if len(set(several(found))) != number:
                 return None
+        artifacts, subjects, resources = self._others
         return Outline(
             self._kind,
             found[self._author],
             tuple(zip(self._names, self._references(found), strict=True)) if self._names else (),
-            self._artifacts(found),
-            self._subjects(found),
-            self._resources(found),
+            artifacts(found),
+            subjects(found),
+            resources(found),
         )
 
 
@@ -240,8 +243,3 @@ class _Writer:
         if not re.fullmatch(f"{_CHARACTER}*", value):
             raise _NoLayoutError
         self._parts.append(f'"{pattern}"')
-
-
-def _kind_hint(payload: bytes) -> bytes:
-    start = payload.rfind(_KIND_BEFORE)
-    return payload[start : payload.find(b'"', start + len(_KIND_BEFORE))]

@@ -6,7 +6,7 @@ signed what kind of statement, to which entries it refers and which artifacts it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -41,13 +41,6 @@ class Outline(NamedTuple):
     artifacts: tuple[str, ...]
     subjects: tuple[str, ...]
     resources: tuple[str, ...]
-
-    @classmethod
-    def of(cls, fields: Sequence[Any]) -> Outline:
-        """Return the outline of its fields as JSON gives them back, with lists for tuples."""
-        kind, author, references, *others = fields
-        artifacts, subjects, resources = map(tuple, others)
-        return cls(kind, author, tuple(map(tuple, references)), artifacts, subjects, resources)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -113,24 +112,6 @@ def audit(
 _ABOUT_KEYS: Final = frozenset({"succession", "revocation", "evidence"})
 
 
-class _Recent:
-    """The last artifacts and file lists that were found to be right, by their digests."""
-
-    _LIMIT: Final = 100_000
-
-    def __init__(self) -> None:
-        self._digests: OrderedDict[bytes, None] = OrderedDict()
-
-    def __contains__(self, digest: bytes) -> bool:
-        return digest in self._digests
-
-    def add(self, digest: bytes) -> None:
-        """Remember one more, and forget the oldest when there are too many."""
-        self._digests[digest] = None
-        if len(self._digests) > self._LIMIT:
-            self._digests.popitem(last=False)
-
-
 class _Ledger:
     """The valid entries of the ledger, read again one by one, or all together where that is needed.
 
@@ -214,18 +195,20 @@ def _check_since(database: Database, path: Path) -> Iterator[Finding]:
 
 def _check_records(home: Home, ledger: _Ledger, progress: Progress) -> Iterator[Finding]:
     artifacts = ArtifactChecker(home.store)
-    clean = _Recent()
+    found: list[Finding] = []
+    clean = b""
     for number, work in enumerate(ledger.index.works()):
         progress("records", number, 0)
-        if work.kind not in _CLAIMS and work.digest in clean:
+        if work.kind not in _CLAIMS and work.digest == clean:
             continue
         entry = ledger.entry(work)
-        found = list(_check_artifacts(artifacts, entry))
-        yield from found
-        if not found:
-            clean.add(work.digest)
-        if entry.kind in _CLAIMS and all(finding.severity == WARNING for finding in found):
-            yield from _check_claim(home, ledger, entry)
+        wrong = list(_check_artifacts(artifacts, entry))
+        found += wrong
+        if not wrong:
+            clean = work.digest
+        if entry.kind in _CLAIMS and all(finding.severity == WARNING for finding in wrong):
+            found += _check_claim(home, ledger, entry)
+    yield from sorted(found, key=lambda finding: finding.subject)
 
 
 def _check_artifacts(artifacts: ArtifactChecker, entry: Entry) -> Iterator[Finding]:

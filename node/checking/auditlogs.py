@@ -73,12 +73,11 @@ def _check(
 
     def keep(batch: Batch) -> None:
         nonlocal done
-        index.add(log.row_id, covered, batch)
         done += len(batch.leaves)
         progress("entries", done, size)
 
     evidence = LogEvidence(log.key, (), _checkpoints(log, []), log.tile)
-    batches = check_entries(log, jobs=jobs, verified=verified)
+    batches = check_entries(log, index, covered, jobs=jobs, verified=verified)
     return list(check_batches(evidence, batches, keep))
 
 

@@ -1,9 +1,10 @@
 """Checking the entries of one log in several processes.
 
-`python -m node.checking.entryworkers FILE LOG END VERIFIED FIRST STEP` is one worker: it reads
-every STEP-th range of entries from the ledger file by itself, checks them, and writes the batches
-to standard output, each as one line of JSON. The parent only reads them, in order. A worker that
-cannot write any more ends: so none outlives its parent.
+`python -m node.checking.entryworkers FILE INDEX LOG COVERED END VERIFIED FIRST STEP` is one worker:
+it reads every STEP-th range of entries from the ledger file by itself, checks them, fills an index
+of its own, and writes what else the parent needs to standard output, a line of JSON for each batch.
+The parent reads these in order and takes the indices in at the end. A worker that cannot write any
+more ends: so none outlives its parent.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Final
 
+from ledger.auditindex import AuditIndex
 from ledger.entry import EntryReader
 from ledger.entrycheck import BATCH, Batch, Row, check_rows
 from ledger.errors import PnodeError
@@ -28,6 +31,8 @@ SMALL: Final = 20_000
 
 _MOST_JOBS: Final = 4
 _PIPE_BYTES: Final = 1 << 20
+_DONE: Final = b"done\n"
+"""The last line of a worker, when its index is complete."""
 
 
 def default_jobs() -> int:
@@ -35,11 +40,17 @@ def default_jobs() -> int:
     return min(_MOST_JOBS, len(os.sched_getaffinity(0)))
 
 
-def check_entries(log: Log, *, jobs: int | None, verified: int = 0) -> Iterator[Batch]:
-    """Check every entry of a log and yield the batches in order.
+def check_entries(
+    log: Log, index: AuditIndex, covered: int, *, jobs: int | None, verified: int = 0
+) -> Iterator[Batch]:
+    """Check every entry of a log, put those that are valid into the index, yield the batches.
+
+    When the last batch was taken, the index is complete.
 
     Args:
         log: the log, in a private copy of a ledger if several processes are to read it.
+        index: takes the outlines.
+        covered: how many of its entries belong to the ledger.
         jobs: how many processes; chosen by the size of the log if None.
         verified: of how many entries, from the first on, signatures need no check.
     """
@@ -49,21 +60,32 @@ def check_entries(log: Log, *, jobs: int | None, verified: int = 0) -> Iterator[
         jobs = default_jobs() if size - verified >= SMALL else 1
     # Only where every index up to the last has its row does the last say how much work there is.
     if jobs > 1 and copy is not None and log.count == size:
-        yield from _in_processes(copy, log.row_id, size, verified, jobs)
+        with TemporaryDirectory(prefix="pnode-audit-") as folder:
+            files = [Path(folder, f"{number}.db") for number in range(jobs)]
+            yield from _in_processes(copy, files, [log.row_id, covered, size, verified])
+            for file in files:
+                index.take(file)
         return
     reader = EntryReader()
-    yield from check_rows(log.rows(0, verified), reader, verify=False)
-    yield from check_rows(log.rows(verified), reader)
+    for start, end, verify in ((0, verified, False), (verified, None, True)):
+        for batch in check_rows(log.rows(start, end), reader, verify=verify):
+            index.add(log.row_id, covered, batch)
+            yield batch
 
 
-def _in_processes(copy: Path, log: int, end: int, verified: int, jobs: int) -> Iterator[Batch]:
+def _in_processes(copy: Path, files: Sequence[Path], work: Sequence[int]) -> Iterator[Batch]:
     workers: list[subprocess.Popen[bytes]] = []
+    end = work[2]
     try:
-        for first in range(jobs):
-            arguments = [copy, log, end, verified, first, jobs]
+        for first, file in enumerate(files):
+            arguments = [copy, file, *work, first, len(files)]
             workers.append(_start([str(argument) for argument in arguments]))
         for number in range(-(-end // BATCH)):
-            yield from _received(workers[number % jobs])
+            yield from _received(workers[number % len(files)])
+        for worker in workers:
+            assert worker.stdout is not None
+            if worker.stdout.readline() != _DONE:
+                raise _ended_early()
     finally:
         for worker in workers:
             worker.kill()
@@ -101,11 +123,15 @@ def _received(worker: subprocess.Popen[bytes]) -> Iterator[Batch]:
     try:
         batches = [Batch.decode(worker.stdout.readline()) for _ in range(_count(worker.stdout))]
     except ValueError:
-        raise PnodeError(
-            "a process that checked entries ended before its work was done",
-            hint="free memory and run again, or check in one process with --jobs 1",
-        ) from None
+        raise _ended_early() from None
     yield from batches
+
+
+def _ended_early() -> PnodeError:
+    return PnodeError(
+        "a process that checked entries ended before its work was done",
+        hint="free memory and disk space and run again, or check in one process with --jobs 1",
+    )
 
 
 def _count(stream: IO[bytes]) -> int:
@@ -113,11 +139,16 @@ def _count(stream: IO[bytes]) -> int:
     return int(stream.readline())
 
 
-def _work(copy: str, log: int, end: int, verified: int, first: int, step: int) -> None:
+def _work(
+    copy: str, file: str, log: int, covered: int, end: int, verified: int, first: int, step: int
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of it and ends this process
     out = sys.stdout.buffer
     reader = EntryReader()
-    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+    with (
+        closing(sqlite3.connect(copy, isolation_level=None)) as connection,
+        AuditIndex(Path(file)) as index,
+    ):
         connection.execute("PRAGMA query_only = ON")
         for start in range(first * BATCH, end, step * BATCH):
             stop = min(start + BATCH, end)
@@ -126,10 +157,13 @@ def _work(copy: str, log: int, end: int, verified: int, first: int, step: int) -
             for low, high, verify in ((start, limit, False), (limit, stop, True)):
                 rows = map(Row._make, connection.execute(ROWS_SQL, (log, low, high)))
                 batches += check_rows(rows, reader, verify=verify)
+            for batch in batches:
+                index.add(log, covered, batch)
             out.write(b"%d\n" % len(batches))
             out.writelines(batch.encode() for batch in batches)
             out.flush()
+    out.write(_DONE)
 
 
 if __name__ == "__main__":
-    _work(sys.argv[1], *map(int, sys.argv[2:]))
+    _work(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))

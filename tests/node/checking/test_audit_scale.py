@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from ledger.auditindex import AuditIndex
 from ledger.dsse import Envelope
 from ledger.entry import Entry
 from ledger.errors import PnodeError
 from ledger.log import Log
+from ledger.quickverify import QuickVerifier
 from ledger.statement import Statement, Subject
 from node.api import Node
 from node.checking import entryworkers
@@ -146,8 +148,9 @@ def test_an_interrupted_audit_leaves_no_process(
     monkeypatch.setattr(entryworkers, "_start", remembered)
     # With a narrow pipe a worker cannot have written everything and ended by itself.
     monkeypatch.setattr(entryworkers, "_PIPE_BYTES", 4096)
-    with replace(large.home, untouched=True).reading() as database:
-        batches = entryworkers.check_entries(Log(database, large.home.origin), jobs=2)
+    with replace(large.home, untouched=True).reading() as database, AuditIndex() as index:
+        log = Log(database, large.home.origin)
+        batches = entryworkers.check_entries(log, index, log.size, jobs=2)
         next(batches)
         with pytest.raises(KeyboardInterrupt):
             batches.throw(KeyboardInterrupt)
@@ -157,13 +160,14 @@ def test_an_interrupted_audit_leaves_no_process(
 def test_workers_end_with_a_parent_that_was_killed(large: Node, tmp_path: Path) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path; from ledger.database import Database;"
+        "from ledger.auditindex import AuditIndex;"
         "from ledger.log import logs; from node.checking import entryworkers as w;"
         " start = w._start\n"
         "def told(arguments):\n"
         "    worker = start(arguments); print(worker.pid, flush=True); return worker\n"
         "w._start = told; w._PIPE_BYTES = 4096\n"
         "with Database.read_only(Path(sys.argv[1])) as database:\n"
-        "    for _ in w.check_entries(logs(database)[0], jobs=2):\n"
+        "    for _ in w.check_entries(logs(database)[0], AuditIndex(), 9, jobs=2):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     command = [sys.executable, "-c", script, str(large.home.ledger_path)]
@@ -183,12 +187,12 @@ def test_workers_end_with_a_parent_that_was_killed(large: Node, tmp_path: Path) 
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Counts the signatures of entries that are verified."""
-    verify: Callable[[Envelope], None] = Envelope.verify
+    verify: Callable[[Envelope, QuickVerifier | None], None] = Envelope.verify
     count = [0]
 
-    def counted(envelope: Envelope) -> None:
+    def counted(envelope: Envelope, quick: QuickVerifier | None = None) -> None:
         count[0] += 1
-        verify(envelope)
+        verify(envelope, quick)
 
     monkeypatch.setattr(Envelope, "verify", counted)
     yield count

@@ -11,10 +11,10 @@ Nothing here imports torch, resolves a name to a hub or runs code that comes wit
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,9 @@ MAX_INDEX_BYTES = 16 * 1024 * 1024
 MAX_PINNED_BYTES = 2**40
 _CHUNK = 1024 * 1024
 
+HashFile = Callable[[Path, BinaryIO], str]
+"""Returns the lower-case hex SHA-256 of an open file; the path is only its name."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class PinnedFile:
@@ -68,6 +71,7 @@ class BaseModel:
     eos_token_ids: tuple[int, ...]
     headers: Mapping[str, Header] = field(repr=False)
     """The checked header of each weights file, by file name."""
+    hash_file: HashFile = field(repr=False, compare=False)
     _norms: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
 
     def tensor(self, name: str) -> npt.NDArray[np.float64]:
@@ -97,7 +101,7 @@ class BaseModel:
             DigestError: naming a file whose bytes are no longer those that were pinned.
         """
         for pinned in self.files:
-            if _pin(self.directory, pinned.path, f"base {self.name}") != pinned:
+            if _pin(self.directory, pinned.path, f"base {self.name}", self.hash_file) != pinned:
                 raise DigestError(f"base {self.name}: {pinned.path} changed since it was opened")
 
 
@@ -114,8 +118,22 @@ def manifest(files: Iterable[PinnedFile]) -> bytes:
     return canonical_json({"files": rows})
 
 
-def open_base(directory: Path, *, name: str) -> BaseModel:
+def read_and_hash(path: Path, file: BinaryIO) -> str:
+    """Return the lower-case hex SHA-256 of an open file, from its bytes."""
+    del path
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def open_base(directory: Path, *, name: str, hash_file: HashFile = read_and_hash) -> BaseModel:
     """Check and pin the base model in a directory.
+
+    Args:
+        directory: the files; others than those that are pinned are ignored.
+        name: for messages.
+        hash_file: may remember the digest of a file that has not changed.
 
     Raises:
         NotFoundError: if there is no such directory.
@@ -135,7 +153,9 @@ def open_base(directory: Path, *, name: str) -> BaseModel:
     _check_tensors(headers, shape, what)
     _check_index(directory, present, headers, what)
     files = tuple(
-        _pin(directory, each, what) for each in present if each in PINNED_NAMES or each in weights
+        _pin(directory, each, what, hash_file)
+        for each in present
+        if each in PINNED_NAMES or each in weights
     )
     return BaseModel(
         directory=directory,
@@ -146,6 +166,7 @@ def open_base(directory: Path, *, name: str) -> BaseModel:
         linears=shape.linears(),
         eos_token_ids=_eos_token_ids(directory, present, shape, what),
         headers=headers,
+        hash_file=hash_file,
     )
 
 
@@ -247,13 +268,10 @@ def _eos_token_ids(
     return tuple(sorted(set(ids)))
 
 
-def _pin(directory: Path, name: str, what: str) -> PinnedFile:
-    digest = hashlib.sha256()
-    size = 0
-    with open_regular(
-        directory / name, what=what, max_bytes=MAX_PINNED_BYTES, error=UnfitBaseError
-    ) as (file, _):
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return PinnedFile(name, digest.hexdigest(), size)
+def _pin(directory: Path, name: str, what: str, hash_file: HashFile) -> PinnedFile:
+    path = directory / name
+    with open_regular(path, what=what, max_bytes=MAX_PINNED_BYTES, error=UnfitBaseError) as (
+        file,
+        size,
+    ):
+        return PinnedFile(name, hash_file(path, file), size)

@@ -179,12 +179,22 @@ def extract_once(cid: Cid, store: BlockStore, target: Path) -> None:
     """
     if target in _intact and target.is_dir():
         return
-    if target.exists() and not _holds(target, cid):
+    if not _holds(target, cid):
+        extract_again(cid, store, target)
+    _intact.add(target)
+
+
+def extract_again(cid: Cid, store: BlockStore, target: Path) -> None:
+    """Extract in place of whatever the folder holds.
+
+    Raises:
+        IncompleteError: if a block is missing.
+        DigestError: if a block is damaged or the files do not build the root again.
+    """
+    if target.exists():
         with storage_errors(target):
             shutil.rmtree(target)
-    if not target.exists():
-        extract(cid, store, target)
-    _intact.add(target)
+    extract(cid, store, target)
 
 
 def _holds(folder: Path, cid: Cid) -> bool:

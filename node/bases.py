@@ -14,13 +14,21 @@ from typing import TYPE_CHECKING
 from ledger.cid import Cid
 from ledger.database import storage_errors
 from ledger.encoding import canonical_json, parse_canonical_json
-from ledger.errors import DigestError, MalformedError, NotFoundError, UnavailableError, UsageError
-from node.artifacts import StoredArtifact, extract_once, store_files
+from ledger.errors import (
+    DigestError,
+    MalformedError,
+    NotFoundError,
+    PnodeError,
+    UnavailableError,
+    UsageError,
+)
+from node.artifacts import StoredArtifact, extract_again, store_files
+from node.digestcache import DigestCache
 from node.durable import make_folder, write_atomic
 from node.home import Home
 
 if TYPE_CHECKING:
-    from compose.base import BaseModel
+    from compose.base import BaseModel, HashFile
 
 MAX_STORED_BYTES = 256 << 20
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
@@ -55,7 +63,7 @@ def add_base(home: Home, source: str, name: str | None, *, offline: bool) -> Kno
     name = name or _default_name(source)
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot name a base", hint="give --name in lower case")
-    base = open_base(folder, name=name)
+    base = open_base(folder, name=name, hash_file=DigestCache(home.cache))
     taken = {known.name: known for known in bases(home)}.get(name)
     if taken is not None and taken.digest != base.digest:
         raise UsageError(
@@ -91,20 +99,41 @@ def find_base(home: Home, text: str) -> KnownBase:
     return found[0]
 
 
-def open_known(home: Home, known: KnownBase) -> BaseModel:
-    """Open a registered base.
+def open_known(home: Home, known: KnownBase, hash_file: HashFile | None = None) -> BaseModel:
+    """Open a registered base; `hash_file` may remember digests, by default every byte is hashed.
 
     Raises:
         DigestError: if its files changed since they were pinned.
+        IncompleteError: if blocks of it are missing.
     """
-    from compose.base import open_base
+    if known.folder:
+        return _open_pinned(Path(known.folder), known, hash_file)
+    return open_stored(home, known, home.cache / "artifacts", hash_file)
 
-    folder = Path(known.folder) if known.folder else home.cache / "artifacts" / known.cid
-    if not known.folder:
-        extract_once(Cid.parse(known.cid), home.store, folder)
-    base = open_base(folder, name=known.name)
+
+def open_stored(
+    home: Home, known: KnownBase, folder: Path, hash_file: HashFile | None = None
+) -> BaseModel:
+    """Open a base from its blocks, extracted into a folder unless they lie there already.
+
+    Raises:
+        DigestError: if the blocks do not have the digest that pins the base.
+        IncompleteError: if blocks of it are missing.
+    """
+    target = folder / known.cid
+    try:
+        return _open_pinned(target, known, hash_file)
+    except PnodeError:  # not extracted yet, or spoilt
+        extract_again(Cid.parse(known.cid), home.store, target)
+    return _open_pinned(target, known, hash_file)
+
+
+def _open_pinned(folder: Path, known: KnownBase, hash_file: HashFile | None) -> BaseModel:
+    from compose.base import open_base, read_and_hash
+
+    base = open_base(folder, name=known.name, hash_file=hash_file or read_and_hash)
     if base.digest != known.digest:
-        raise DigestError(f"base '{known.name}' in {folder} has changed since it was added")
+        raise DigestError(f"base '{known.name}': {folder} does not have the digest that pins it")
     return base
 
 

@@ -12,6 +12,7 @@ from ledger.database import storage_errors
 from ledger.errors import PolicyError, UsageError
 from node.artifacts import scan
 from node.bases import KnownBase, bases, find_base, open_known
+from node.digestcache import DigestCache
 from node.home import Home
 
 _MAX_CONFIG_BYTES = 1 << 20
@@ -71,7 +72,7 @@ def _inspect_adapter(home: Home, directory: Path, base: str | None) -> Offer:
     from compose.adapter import inspect_adapter
 
     known = _base_for(home, directory, base)
-    adapter = inspect_adapter(directory, open_known(home, known))
+    adapter = inspect_adapter(directory, open_known(home, known, DigestCache(home.cache)))
     facts = {
         "rank": adapter.rank,
         "alpha": adapter.alpha,

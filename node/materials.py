@@ -10,14 +10,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ledger.cid import Cid
-from ledger.errors import DigestError, IncompleteError, PnodeError
+from ledger.errors import IncompleteError, PnodeError
 from node.artifacts import extract_once, read_document
-from node.bases import bases, open_known
+from node.bases import KnownBase, bases, open_known, open_stored
+from node.digestcache import DigestCache
 from node.home import Home
 
 if TYPE_CHECKING:
     from compose.adapter import Adapter
-    from compose.base import BaseModel
+    from compose.base import BaseModel, HashFile
     from compose.lock import Lock
     from compose.suite import Suite
 
@@ -34,14 +35,14 @@ class Materials:
 
 def cached_materials(home: Home, lock: Lock) -> Materials:
     """Load from the extraction cache, filling it where needed."""
-    return _load(home, lock, home.cache / "artifacts")
+    return _load(home, lock, home.cache / "artifacts", DigestCache(home.cache))
 
 
 @contextmanager
 def fresh_materials(home: Home, lock: Lock) -> Iterator[Materials]:
     """Load from verified blocks into a temporary folder; a replay trusts no cache."""
     with TemporaryDirectory(prefix="pnode-replay-") as folder:
-        yield _load(home, lock, Path(folder))
+        yield _load(home, lock, Path(folder), None)
 
 
 def read_lock(home: Home, cid: str) -> Lock:
@@ -57,11 +58,11 @@ def read_lock(home: Home, cid: str) -> Lock:
     return Lock.parse(data, what=f"lock {cid}")
 
 
-def _load(home: Home, lock: Lock, folder: Path) -> Materials:
+def _load(home: Home, lock: Lock, folder: Path, hash_file: HashFile | None) -> Materials:
     from compose.adapter import inspect_adapter
     from compose.suite import open_suite
 
-    base = _base(home, lock, folder)
+    base = _base(home, lock, folder, hash_file)
     adapters = {}
     for member in lock.members:
         with _naming(
@@ -85,17 +86,13 @@ def _naming(what: str, hint: str) -> Iterator[None]:
         raise type(error)(f"{what}: {error.message}", hint=hint) from error
 
 
-def _base(home: Home, lock: Lock, folder: Path) -> BaseModel:
-    from compose.base import open_base
-
+def _base(home: Home, lock: Lock, folder: Path, hash_file: HashFile | None) -> BaseModel:
+    locked = KnownBase(lock.base.name, lock.base.digest, str(lock.base.cid))
     if home.store.has(lock.base.cid):
-        base = open_base(_extracted(home, lock.base.cid, folder), name=lock.base.name)
-        if base.digest != lock.base.digest:
-            raise DigestError(f"base {lock.base.cid} does not have the digest the lock pins")
-        return base
+        return open_stored(home, locked, folder, hash_file)
     for known in bases(home):
         if known.digest == lock.base.digest:
-            return open_known(home, known)
+            return open_known(home, known, hash_file)
     raise IncompleteError(
         f"the base model '{lock.base.name}' ({lock.base.digest[:12]}...) is not here",
         hint="add it with 'pnode base add DIR', or sync with a peer that has its blocks",

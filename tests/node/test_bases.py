@@ -9,7 +9,10 @@ import pytest
 from ledger.errors import MalformedError, NotFoundError
 from node import bases as module
 from node.api import Node
-from tests.node.worlds import BASE, snapshot
+from node.bases import find_base, open_known
+from node.digestcache import DigestCache
+from node.materials import cached_materials, fresh_materials, read_lock
+from tests.node.worlds import BASE, World, flip, snapshot
 
 
 @pytest.mark.parametrize(
@@ -70,3 +73,26 @@ def test_a_record_that_is_too_large_is_refused(node: Node) -> None:
         node.bases()
     path.write_bytes(path.read_bytes()[: -(1 << 16)])
     assert snapshot(node.home.path) == before
+
+
+def test_an_extracted_base_that_was_spoilt_is_extracted_again(world: World) -> None:
+    home = world.node.home
+    known = find_base(home, "cipher-tiny")
+    weights = home.cache / "artifacts" / known.cid / "model.safetensors"
+    flip(weights)
+    (weights.parent / "config.json").unlink()
+    assert open_known(home, known).digest == known.digest
+    assert snapshot(weights.parent) == snapshot(BASE)
+
+
+def test_a_replay_hashes_every_byte_and_trusts_no_cache(
+    composed_home: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = composed_home.node.home
+    shown = composed_home.node.show(composed_home.compositions["merge.linear"])
+    lock = read_lock(home, shown.statement["predicate"]["lock"])
+    monkeypatch.setattr(DigestCache, "__call__", lambda *_: pytest.fail("asked the cache"))
+    with fresh_materials(home, lock) as materials:
+        materials.base.check_unchanged()
+    with pytest.raises(pytest.fail.Exception, match="asked the cache"):
+        cached_materials(home, lock)

@@ -6,9 +6,9 @@ hashed before it is parsed. Implementations live in `node.storage`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ledger.cid import Cid
 
@@ -19,6 +19,20 @@ class Health:
 
     ok: bool
     detail: str
+
+
+@runtime_checkable
+class DagReader(Protocol):
+    """A backend that hands out a whole DAG at once."""
+
+    def get_dag(self, root: Cid) -> Generator[tuple[Cid, bytes]]:
+        """Yield the blocks below a root as they come: unverified, in any order, perhaps not all.
+
+        Raises:
+            NotFoundError: if it does not have the root.
+            MalformedError: if it sends what is no DAG.
+            IncompleteError, UnavailableError: if it breaks off, or cannot tell now.
+        """
 
 
 class BlockStore(Protocol):

@@ -17,7 +17,7 @@ from typing import Final
 
 from ledger.cid import Cid
 from ledger.dagpb import varint
-from ledger.errors import MalformedError
+from ledger.errors import IncompleteError, MalformedError
 from ledger.unixfs import MAX_BLOCK_BYTES, Reader
 
 MAX_HEADER_BYTES: Final = 8_192
@@ -55,10 +55,13 @@ def read_car(stream: Reader) -> Iterator[tuple[Cid, bytes]]:
     A block under a CID that pnode never uses (another version, codec or hash) is passed over.
 
     Raises:
-        MalformedError: if this is no CARv1, a length is out of bounds, or the end cuts a block.
+        MalformedError: if this is no CARv1, or a length is out of bounds.
+        IncompleteError: if it ends in the middle of its header or a block.
     """
     length = _length(stream, MAX_HEADER_BYTES)
-    header = _exactly(stream, length or 0)
+    if length is None:
+        raise IncompleteError("CAR: it is empty")
+    header = _exactly(stream, length)
     if not (header.startswith(_BEFORE_ROOTS) and header.endswith(_AFTER_ROOTS)):
         raise MalformedError("CAR: not a header of version 1")
     while (length := _length(stream, _MAX_SECTION_BYTES)) is not None:
@@ -80,7 +83,7 @@ def _length(stream: Reader, limit: int) -> int | None:
         if not byte:
             if shift == 0:
                 return None
-            break
+            raise IncompleteError("CAR: it ends in the middle of a length")
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
             if value > limit or (byte == b"\0" and shift):
@@ -94,7 +97,7 @@ def _exactly(stream: Reader, size: int) -> bytes:
     while len(data) < size:
         more = stream.read(size - len(data))
         if not more:
-            raise MalformedError("CAR: it ends in the middle of a block")
+            raise IncompleteError("CAR: it ends in the middle of a block")
         data += more
     return data
 

@@ -145,7 +145,9 @@ class Node:
         """Write an artifact to a new directory, every block verified."""
         from node.fetching import fetch
 
-        return fetch(self.home, id_or_cid, directory)
+        return fetch(
+            self.home, id_or_cid, directory, offline=self._offline, progress=self._progress
+        )
 
     def log(self, origin: str | None = None, since: int = 0) -> Sequence[LogLine]:
         """Return the entries of a log in order, by default of this node's own."""

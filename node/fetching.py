@@ -1,4 +1,8 @@
-"""Fetching: an artifact from blocks to a folder that other tools load."""
+"""Fetching: an artifact from blocks to a folder that other tools load.
+
+Blocks that are not here are gathered from peers and gateways (`node.storage.gathering`). The files
+are written from verified blocks, and must build the root again; then the root is pinned.
+"""
 
 from __future__ import annotations
 
@@ -6,50 +10,110 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.cid import Cid
-from ledger.errors import MalformedError, UsageError
+from ledger.errors import DigestError, IncompleteError, MalformedError, NotFoundError, UsageError
 from ledger.log import resolve_id
 from ledger.statement import artifact_cids
 from node.artifacts import extract, is_document, read_document
 from node.durable import make_folder, write_atomic
 from node.home import Home
 from node.reading import load_view
+from node.storage.gathering import Gathering, Progress
+from node.storage.providers import providers_of
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A provider: how many blocks it gave, and why it was asked no more, if it was."""
+
+    provider: str
+    blocks: int
+    dropped: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A folder that holds a verified artifact or document, with a warning if it was withdrawn."""
+    """A folder that holds a verified artifact or document, with a warning if it was withdrawn.
+
+    `providers` are those that gave blocks or were dropped.
+    """
 
     cid: str
     files: list[str]
     warning: str = ""
+    providers: tuple[Used, ...] = ()
 
 
-def fetch(home: Home, text: str, directory: Path) -> Fetched:
+def fetch(
+    home: Home, text: str, directory: Path, *, offline: bool = False, progress: Progress
+) -> Fetched:
     """Write the artifact of an entry, or of a CID, to a new directory; every block is verified.
+
+    Args:
+        home: where blocks are kept.
+        text: the id of an entry, or the CID of an artifact that no entry here needs to name.
+        directory: to be created.
+        offline: contact nobody over the network.
+        progress: told how many blocks have arrived.
 
     Raises:
         UsageError: if the directory exists already or the entry has no artifact.
+        NotFoundError: if nobody has the CID.
+        UnavailableError: if it is not here, and not everybody could be asked.
         IncompleteError: if a block is missing.
+        EvidenceError: if what it names is damaged here and nowhere else to be had, or unacceptable.
     """
     if directory.exists():
         raise UsageError(f"{directory}: exists already", hint="give a new directory to -o")
-    cid, warning = _artifact(home, text)
-    if is_document(cid, home.store):
-        data = read_document(cid, home.store, what="document")
-        make_folder(directory)
-        write_atomic(directory / str(cid), data)
-        files = [str(cid)]
-    else:
-        files = [file.path for file in extract(cid, home.store, directory).files]
-    return Fetched(str(cid), files, warning)
+    cid, named, warning = _artifact(home, text)
+    with providers_of(home, offline=offline) as providers:
+        gathering = Gathering(home.store, providers, progress)
+        try:
+            gathering.gather(cid)
+        except NotFoundError as error:
+            if not named:
+                raise
+            raise IncompleteError(f"artifact {cid}: {error.message}") from None
+        try:
+            files = _extract(home, cid, directory)
+        except DigestError as damage:
+            files = _repaired(gathering, home, cid, directory, damage)
+        home.store.pin(cid)
+        used = [Used(each.address, each.blocks, each.dropped) for each in providers]
+    return Fetched(str(cid), files, warning, tuple(u for u in used if u.blocks or u.dropped))
 
 
-def _artifact(home: Home, text: str) -> tuple[Cid, str]:
+def _repaired(
+    gathering: Gathering, home: Home, cid: Cid, directory: Path, damage: DigestError
+) -> list[str]:
+    """Extract again after what is damaged on this disk was replaced by what others have."""
+    try:
+        gathering.gather(cid, recheck=True)
+    except IncompleteError:
+        raise damage from None
+    return _extract(home, cid, directory)
+
+
+def _extract(home: Home, cid: Cid, directory: Path) -> list[str]:
+    if not is_document(cid, home.store):
+        return [file.path for file in extract(cid, home.store, directory).files]
+    data = read_document(cid, home.store, what="document")
+    make_folder(directory)
+    write_atomic(directory / str(cid), data)
+    return [str(cid)]
+
+
+def _artifact(home: Home, text: str) -> tuple[Cid, bool, str]:
+    """Return what to fetch, whether an entry here names it, and a warning about that entry."""
     cid = _parse(text)
     if cid is not None and home.store.has(cid):
-        return cid, ""
+        return cid, False, ""
     with home.reading() as database:
-        id_ = resolve_id(database, text)
+        try:
+            id_ = resolve_id(database, text)
+        except NotFoundError:
+            if cid is None:
+                raise
+            return cid, False, ""
         ledger = load_view(database)
     placed = ledger.entries.get(id_)
     cids = artifact_cids(placed.entry.statement) if placed else ()
@@ -57,7 +121,7 @@ def _artifact(home: Home, text: str) -> tuple[Cid, str]:
         raise UsageError(f"{id_} names no artifact", hint="see 'pnode list' for contributions")
     offered = ledger.contributions.get(id_)
     gone = offered is not None and offered.status != "active"
-    return cids[0], f"{id_} is {offered.status}" if offered and gone else ""
+    return cids[0], True, f"{id_} is {offered.status}" if offered and gone else ""
 
 
 def _parse(text: str) -> Cid | None:

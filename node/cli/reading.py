@@ -143,6 +143,7 @@ def fetch_command(session: Session, target: str, output: Path) -> None:
     """Bring an artifact into a directory, every block verified.
 
     Takes an entry id or the CID of an artifact. The directory appears complete or not at all.
+    Blocks that are not here are read from peers, and from the gateways of store.toml.
     """
     fetched = session.node().fetch(target, output)
     session.output.result(
@@ -153,6 +154,9 @@ def fetch_command(session: Session, target: str, output: Path) -> None:
     )
     if fetched.warning:
         session.output.warn(fetched.warning)
+    for used in fetched.providers:
+        if used.dropped:
+            session.output.warn(f"{used.provider} was not asked again: {used.dropped}")
 
 
 @command("log", "pnode log", "pnode log --since 10 --json")

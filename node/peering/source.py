@@ -18,6 +18,7 @@ import os
 import re
 import stat
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, runtime_checka
 from urllib.parse import quote, urlsplit
 
 from ledger.errors import MalformedError, NotFoundError, PnodeError, UnavailableError, UsageError
+from node.peering.streaming import Stream, open_stream
 
 if TYPE_CHECKING:
     import httpx2
@@ -98,6 +100,19 @@ class Poster(Protocol):
         Raises:
             UnavailableError: if the peer does not answer, or not in time.
             MalformedError: if the answer has more than `max_bytes` bytes.
+        """
+
+
+@runtime_checkable
+class Streamer(Protocol):
+    """A peer that hands over an answer as it arrives, however long it is."""
+
+    def stream(self, path: str, accept: str) -> AbstractContextManager[Stream]:
+        """Ask for a path with its query, in a media type, and return the body, unverified.
+
+        Raises:
+            NotFoundError: if the peer has no such path.
+            UnavailableError: if the peer does not answer so, or not in time.
         """
 
 
@@ -232,6 +247,13 @@ class HTTPSource:
         headers = {"If-None-Match": f'"{since}"'} if since else {}
         work = self._get(path, query, headers, max_bytes)
         return self._run(work, path, self._total_seconds)
+
+    def stream(self, path: str, accept: str) -> AbstractContextManager[Stream]:
+        """Return the body of a GET, each piece of which has the time of one read."""
+        headers = {"Accept": accept}
+        return open_stream(
+            self.address + path, headers, seconds=self._total_seconds, silence=READ_SECONDS
+        )
 
     def post(self, path: str, body: bytes, *, max_bytes: int) -> Posted:
         """Return the answer to a POST, whatever its status."""

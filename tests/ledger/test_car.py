@@ -12,7 +12,7 @@ from published import load
 from ledger.car import MAX_HEADER_BYTES, car_header, read_car, write_car
 from ledger.cid import DAG_PB, Cid
 from ledger.dagpb import parse_node, varint
-from ledger.errors import MalformedError
+from ledger.errors import IncompleteError, MalformedError
 from ledger.unixfs import MAX_BLOCK_BYTES, Limits, build_directory, walk
 
 
@@ -113,36 +113,24 @@ def test_blocks_under_names_we_never_use_are_passed_over(name: bytes) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
         b"\x00",
-        HEADER[:-1],
-        HEADER[:1],
         b"\x0a\xa1\x67version\x02",
         HEADER[:-1] + b"\x02",
         varint(MAX_HEADER_BYTES + 1) + bytes(MAX_HEADER_BYTES + 1),
         HEADER + b"\x00",
-        HEADER + b"\x80",
         HEADER + b"\xa4\x80\x00" + bytes(A),
         HEADER + b"\xff" * 10,
-        HEADER + section(bytes(A), b"a")[:-1],
-        HEADER + b"\x25" + bytes(A)[:20],
         HEADER + varint(1 << 40),
         HEADER + section(bytes(A), bytes(MAX_BLOCK_BYTES + 1)),
     ],
     ids=[
-        "empty",
         "no-header",
-        "cut-header",
-        "cut-after-length",
         "version-2",
         "other-version",
         "huge-header",
         "empty-section",
-        "cut-length",
         "long-form",
         "endless-length",
-        "cut-block",
-        "cut-cid",
         "huge-section",
         "huge-block",
     ],
@@ -150,6 +138,14 @@ def test_blocks_under_names_we_never_use_are_passed_over(name: bytes) -> None:
 def test_what_is_no_car_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedError, match="CAR"):
         list(read_car(BytesIO(data)))
+
+
+def test_what_is_cut_is_incomplete_wherever_the_cut_is() -> None:
+    car = HEADER + section(bytes(A), b"a" * 200)
+    for end in range(len(car)):
+        if end != len(HEADER):
+            with pytest.raises(IncompleteError, match="CAR"):
+                list(read_car(BytesIO(car[:end])))
 
 
 def test_a_huge_length_reserves_nothing() -> None:

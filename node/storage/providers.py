@@ -1,0 +1,40 @@
+"""Whom a home asks for blocks that it does not have: only addresses that its owner wrote down.
+
+In this order: the peers of `peers.toml`, the IPFS daemon and then the gateways of `store.toml`.
+No entry and no artifact can name another. Offline, only directories are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from ledger.blocks import BlockStore
+from node.home import Home
+from node.peering.peers import list_peers
+from node.peering.source import open_source
+from node.storage.gateway import GatewayStore
+from node.storage.gathering import Provider
+from node.storage.settings import read_store_settings
+
+
+@contextmanager
+def providers_of(home: Home, *, offline: bool) -> Iterator[list[Provider]]:
+    """Yield the providers of a home; each is opened when it is first asked, and closed at the end.
+
+    Raises:
+        MalformedError: if `peers.toml` or `store.toml` is not in the accepted form.
+    """
+    settings = read_store_settings(home.path)
+    addresses = dict.fromkeys((*list_peers(home), *settings.gateways))
+    with ExitStack() as opened:
+
+        def provider(address: str) -> Provider:
+            def open_store() -> BlockStore:
+                source = open_source(address, offline=offline)
+                opened.callback(source.close)
+                return GatewayStore(source)
+
+            return Provider(address, open_store)
+
+        yield [provider(each) for each in addresses if not offline or "://" not in each]

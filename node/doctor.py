@@ -44,6 +44,7 @@ _FUTURE_SECONDS: Final = 600
 
 EXTRAS: Final = {
     "compose": ("torch", "transformers", "peft", "safetensors", "tokenizers"),
+    "ipfs": ("ipfshttpclient", "multiaddr", "requests", "urllib3"),
     "report": ("matplotlib",),
 }
 """Packages of each extra, as distribution names."""

@@ -25,6 +25,7 @@ _EXTRAS = {
     "safetensors": "compose",
     "tokenizers": "compose",
     "huggingface_hub": "compose",
+    "ipfshttpclient": "ipfs",
     "matplotlib": "report",
 }
 

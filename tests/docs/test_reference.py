@@ -39,6 +39,7 @@ PACKAGES = (
     "node.cli",
     "node.identity",
     "node.peering",
+    "node.storage",
     "node.web",
 )
 
@@ -366,7 +367,7 @@ def test_every_runtime_dependency_has_its_reason() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    needed = [*project["dependencies"], *extras["compose"], *extras["report"]]
+    needed = [*project["dependencies"], *extras["compose"], *extras["ipfs"], *extras["report"]]
     reasons = {row[0].split(" ")[0] for row in rows(read("adr", "0011-light-base-install.md"))}
     assert {re.split(r"[<>=]", text)[0] for text in needed} == reasons - {"dependency"}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class FakeDaemon:
         self.pins: set[str] = set()
         self.asked: list[Asked] = []
         self.wrong: dict[str, Wrong] = {}
+        self.errors: list[str] = []
         self.read_body: Callable[[bytes], None] | None = None
         self.take_no_body = False
         self.stop = threading.Event()
@@ -217,7 +219,10 @@ class _Handler(socketserver.StreamRequestHandler):
             daemon.stop.wait()
             raise HangUpError
         keep = daemon.read_body or body.append
-        while size := int(self.rfile.readline(), 16):
+        while (line := self.rfile.readline()) != b"0\r\n":
+            if not line:
+                raise HangUpError  # the upload was given up
+            size = int(line, 16)
             asked.chunks.append(size)
             keep(self.rfile.read(size))
             self.rfile.readline()
@@ -228,6 +233,10 @@ class _Handler(socketserver.StreamRequestHandler):
 class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     daemon: FakeDaemon
+
+    def handle_error(self, *_: object) -> None:
+        """Keep what went wrong in here, so that it fails the test."""
+        self.daemon.errors.append(traceback.format_exc())
 
 
 @contextmanager
@@ -245,3 +254,4 @@ def fake_daemon() -> Iterator[FakeDaemon]:
             daemon.stop.set()
             server.shutdown()
             thread.join()
+    assert daemon.errors == []

@@ -43,6 +43,7 @@ _PATTERNS: Final[Mapping[Rule | None, str]] = {
     predicate.text: f"{_CHARACTER}{{0,{predicate.MAX_TEXT}}}",
     predicate.line: f"{_CHARACTER}{{0,{predicate.MAX_TEXT}}}",
     predicate.sha256: "[0-9a-f]{64}",
+    predicate.commit: "[0-9a-f]{40}",
     predicate.cid: CID_PATTERN,
     predicate.time: predicate.TIME_PATTERN,
 }

@@ -65,6 +65,11 @@ def sha256(value: Any) -> None:
     decode_hex(value, what="sha256", length=32)
 
 
+def commit(value: Any) -> None:
+    """The id of a git commit, SHA-1 in lower-case hexadecimal."""
+    decode_hex(value, what="commit", length=20)
+
+
 def cid(value: Any) -> None:
     """A CID; entry ids are CIDs too."""
     if not isinstance(value, str):
@@ -215,6 +220,7 @@ _MANIFEST = fields(
 )
 _SCORE = fields({"suite": cid, "correct": count, "total": count, "root": sha256, "outcomes": cid})
 _VALUE = fields({"contribution": cid, "value": text})
+_SOURCE = fields({"hub": line, "repository": line, "commit": commit})
 _PREDECESSOR = fields({"origin": line, "size": positive, "root": sha256})
 
 FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
@@ -258,6 +264,7 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "terms": text,
             "supersedes": cid,
             "derived_from": many(cid),
+            "source": _SOURCE,
         },
     ),
     "withdrawal": ({"author": author, "created": time, "target": cid, "reason": text}, {}),

@@ -105,7 +105,7 @@ class Node:
 
     def publish(
         self,
-        directory: Path,
+        source: Path | str,
         *,
         title: str | None = None,
         license: str | None = None,  # noqa: A002 - the word everybody uses
@@ -115,11 +115,28 @@ class Node:
         derived_from: Sequence[str] = (),
         dry_run: bool = False,
     ) -> Published:
-        """Publish a PEFT adapter or a task suite; see `node.publish`."""
-        from node.publish import Terms, publish
+        """Publish a PEFT adapter or a task suite; see `node.publish`.
+
+        Args:
+            source: a directory, or as text `hf:OWNER/NAME@REVISION` on the Hugging Face hub.
+            title, license, base, terms, supersedes, derived_from: what is said about it.
+            dry_run: check everything, store and sign nothing.
+        """
+        from node.hub import PREFIX
+        from node.publish import Terms, publish, publish_from_hub
 
         said = Terms(title, license, base, terms, supersedes, derived_from)
-        return publish(self.home, directory, said, dry_run=dry_run, clock=self._clock)
+        if isinstance(source, str) and source.startswith(PREFIX):
+            return publish_from_hub(
+                self.home,
+                source,
+                said,
+                offline=self._offline,
+                progress=self._progress,
+                dry_run=dry_run,
+                clock=self._clock,
+            )
+        return publish(self.home, Path(source), said, dry_run=dry_run, clock=self._clock)
 
     def withdraw(self, id_: str, reason: str) -> Withdrawn:
         """Stop the future use of one of this node's contributions."""
@@ -232,7 +249,7 @@ class Node:
         """Register a base model from a directory or the hub."""
         from node.bases import add_base
 
-        return add_base(self.home, source, name, offline=self._offline)
+        return add_base(self.home, source, name, offline=self._offline, progress=self._progress)
 
     def bases(self) -> Sequence[KnownBase]:
         """Return the registered base models."""

@@ -7,7 +7,7 @@ copy, the folder it stays in. The digest decides; the name is for people.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,38 +19,42 @@ from ledger.errors import (
     MalformedError,
     NotFoundError,
     PnodeError,
-    UnavailableError,
     UsageError,
 )
 from node.artifacts import StoredArtifact, extract_again, store_files
 from node.digestcache import DigestCache
 from node.durable import make_folder, write_atomic
 from node.home import Home
+from node.hub import HubModel, Progress, fetch_snapshot
 
 if TYPE_CHECKING:
     from compose.base import BaseModel, HashFile
 
 MAX_STORED_BYTES = 256 << 20
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
-# As on the hub, no name or revision begins with a dot or holds two in a row.
-_HUB = re.compile(
-    r"(?!.*\.\.)[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}(?:@[\w-][\w./-]{0,95})?", re.ASCII
-)
 _MAX_RECORD_BYTES = 1 << 16
-_HUB_FILES = ["*.safetensors", "*.json"]
+_HUB_WEIGHTS = ("model.safetensors", "model-?????-of-?????.safetensors")
+"""What transformers loads; other weights in a repository are of another kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownBase:
-    """A registered base model; `folder` is empty if its files are in the block store."""
+    """A registered base model.
+
+    `folder` is empty if its files are in the block store, and `source` if they did not come from
+    the hub; else it names the commit, as `hf:OWNER/NAME@COMMIT`.
+    """
 
     name: str
     digest: str
     cid: str
     folder: str = ""
+    source: str = ""
 
 
-def add_base(home: Home, source: str, name: str | None, *, offline: bool) -> KnownBase:
+def add_base(
+    home: Home, source: str, name: str | None, *, offline: bool, progress: Progress
+) -> KnownBase:
     """Register a base model given by a directory or by `OWNER/NAME[@REVISION]` on the hub.
 
     Raises:
@@ -59,11 +63,12 @@ def add_base(home: Home, source: str, name: str | None, *, offline: bool) -> Kno
     """
     from compose.base import open_base
 
-    folder = _locate(home, source, offline=offline)
+    hash_file = DigestCache(home.cache)
+    folder, origin = _locate(home, source, hash_file, offline=offline, progress=progress)
     name = name or _default_name(source)
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot name a base", hint="give --name in lower case")
-    base = open_base(folder, name=name, hash_file=DigestCache(home.cache))
+    base = open_base(folder, name=name, hash_file=hash_file)
     taken = {known.name: known for known in bases(home)}.get(name)
     if taken is not None and taken.digest != base.digest:
         raise UsageError(
@@ -73,7 +78,8 @@ def add_base(home: Home, source: str, name: str | None, *, offline: bool) -> Kno
     paths = [file.path for file in base.files]
     stored = store_files(folder, paths, home.store if small else None)
     _require_same(base, stored)
-    known = KnownBase(name, base.digest, str(stored.cid), "" if small else str(folder.resolve()))
+    kept = "" if small else str(folder.resolve())
+    known = KnownBase(name, base.digest, str(stored.cid), kept, origin)
     _remember(home, known)
     return known
 
@@ -145,8 +151,7 @@ def _require_same(base: BaseModel, stored: StoredArtifact) -> None:
 
 def _remember(home: Home, known: KnownBase) -> None:
     make_folder(home.path / "bases")
-    record = {"cid": known.cid, "digest": known.digest, "folder": known.folder, "name": known.name}
-    write_atomic(home.path / "bases" / f"{known.name}.json", canonical_json(record))
+    write_atomic(home.path / "bases" / f"{known.name}.json", canonical_json(asdict(known)))
 
 
 def _read(path: Path) -> KnownBase:
@@ -159,38 +164,30 @@ def _read(path: Path) -> KnownBase:
         raise MalformedError(f"{path}: not a base record", hint="add the base again") from None
 
 
-def _locate(home: Home, source: str, *, offline: bool) -> Path:
+def _locate(
+    home: Home, source: str, hash_file: HashFile, *, offline: bool, progress: Progress
+) -> tuple[Path, str]:
+    """Return the folder of a base, and where on the hub it comes from, if anywhere."""
+    from compose.base import MAX_INDEX_BYTES, MAX_PINNED_BYTES, PINNED_NAMES, TOKENIZER
+    from compose.tokens import MAX_FILE_BYTES
+
     folder = Path(source)
     if folder.is_dir():
-        return folder
-    if not _HUB.fullmatch(source):
+        return folder, ""
+    model = HubModel.find(source)
+    if model is None:
         raise NotFoundError(f"{source}: no such directory and not a hub id OWNER/NAME[@REVISION]")
-    if offline:
-        raise UnavailableError(f"{source}: not fetched with --offline")
-    name, _, revision = source.partition("@")
-    folder = home.cache / "hub" / name.replace("/", "--")
-    target = folder / (revision or "main").replace("/", "--")
-    return _download(name, revision or None, target)
-
-
-def _download(name: str, revision: str | None, target: Path) -> Path:
-    """Fetch the files of a base into a plain folder; the hub's own cache is made of links."""
-    from compose.errors import MissingExtraError
-
-    try:
-        import huggingface_hub
-        from huggingface_hub.errors import HfHubHTTPError
-    except ImportError:
-        raise MissingExtraError("base models from the hub need huggingface_hub") from None
-    make_folder(target)
-    try:
-        huggingface_hub.snapshot_download(
-            name, revision=revision, allow_patterns=_HUB_FILES, local_dir=target
-        )
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise UnavailableError(f"{name}: the hub does not give it ({first[:200]})") from None
-    return target
+    accepted = dict.fromkeys(PINNED_NAMES, MAX_INDEX_BYTES) | {TOKENIZER: MAX_FILE_BYTES}
+    accepted |= dict.fromkeys(_HUB_WEIGHTS, MAX_PINNED_BYTES)
+    snapshot = fetch_snapshot(
+        model,
+        accepted,
+        home.cache / "hub" / "bases",
+        offline=offline,
+        progress=progress,
+        hash_file=hash_file,
+    )
+    return snapshot.folder, str(snapshot)
 
 
 def _default_name(source: str) -> str:

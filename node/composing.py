@@ -82,7 +82,7 @@ def compose(
     """
     recipe = _read_recipe(recipe_path)
     _check_output(output, recipe)
-    lock, warnings = lock_recipe(home, recipe, offline=offline)
+    lock, warnings = lock_recipe(home, recipe, offline=offline, progress=progress)
     members = [member.id for member in lock.members]
     if dry_run:
         cid = str(lock.cid())
@@ -99,14 +99,16 @@ def compose(
     return replace(composed, files=files, warnings=warnings)
 
 
-def lock_recipe(home: Home, recipe: Recipe, *, offline: bool = False) -> tuple[Lock, list[str]]:
+def lock_recipe(
+    home: Home, recipe: Recipe, *, offline: bool = False, progress: Progress = silent
+) -> tuple[Lock, list[str]]:
     """Resolve a recipe against the ledger in force; also say what is doubtful about it."""
     from compose.lock import FrontierEntry, LockedBase
     from compose.methods import find_method
     from compose.resolve import resolve
 
     method = find_method(recipe.method)
-    known = _find_or_add_base(home, recipe.base, offline=offline)
+    known = _find_or_add_base(home, recipe.base, offline=offline, progress=progress)
     with home.reading() as database:
         ledger = load_view(database)
     lock = resolve(
@@ -167,12 +169,12 @@ def _check_output(output: Path | None, recipe: Recipe) -> None:
         )
 
 
-def _find_or_add_base(home: Home, text: str, *, offline: bool) -> KnownBase:
+def _find_or_add_base(home: Home, text: str, *, offline: bool, progress: Progress) -> KnownBase:
     try:
         return find_base(home, text)
     except NotFoundError:
         if Path(text).is_dir() or "/" in text:
-            return add_base(home, text, None, offline=offline)
+            return add_base(home, text, None, offline=offline, progress=progress)
         raise
 
 

@@ -30,6 +30,19 @@ class Offer:
     fields: Mapping[str, Any]
 
 
+def accepted_files() -> dict[str, int]:
+    """Return the names of the files an adapter or a suite may have, each with its largest size."""
+    from compose import adapter, suite
+
+    return {
+        adapter.CONFIG: adapter.MAX_CONFIG_BYTES,
+        adapter.WEIGHTS: adapter.MAX_WEIGHTS_BYTES,
+        **dict.fromkeys(adapter.OPTIONAL, adapter.MAX_OPTIONAL_BYTES),
+        suite.SUITE: suite.MAX_SUITE_BYTES,
+        suite.ITEMS: suite.MAX_ITEMS_BYTES,
+    }
+
+
 def inspect(home: Home, directory: Path, base: str | None) -> Offer:
     """Recognise a directory and check it completely without executing anything of it.
 

@@ -23,8 +23,10 @@ from ledger.statement import Statement, Subject, subjects_of
 from ledger.view import ACTIVE, Contribution, LedgerView
 from node.artifacts import StoredArtifact, StoredFile, store_directory
 from node.clock import Clock, utc_now
+from node.digestcache import DigestCache
 from node.home import Home
-from node.inspection import Offer, inspect
+from node.hub import HubModel, Progress, Snapshot, fetch_snapshot
+from node.inspection import Offer, accepted_files, inspect
 from node.peering.policyfile import home_policy
 from node.peering.states import entry_state
 from node.reading import load_view
@@ -56,6 +58,7 @@ class Published:
     state: str
     already: bool
     summary: str
+    source: Snapshot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,57 @@ class Withdrawn:
     affected: list[str]
 
 
+def publish_from_hub(
+    home: Home,
+    text: str,
+    terms: Terms,
+    *,
+    offline: bool,
+    progress: Progress,
+    dry_run: bool = False,
+    clock: Clock = utc_now,
+) -> Published:
+    """Publish what a commit on the Hugging Face hub holds; `text` is `hf:OWNER/NAME[@REVISION]`.
+
+    The statement names repository and commit. The files that were fetched stay in the cache.
+
+    Raises:
+        UsageError: if the text is no such name.
+        UnavailableError, NotFoundError, PolicyError, DigestError: as `fetch_snapshot`.
+        PnodeError: as `publish`.
+    """
+    model = HubModel.find(text)
+    if model is None:
+        raise UsageError(f"'{text}' is not hf:OWNER/NAME[@REVISION]", hint="check the name")
+    snapshot = fetch_snapshot(
+        model,
+        accepted_files(),
+        home.cache / "hub" / "artifacts",
+        offline=offline,
+        progress=progress,
+        hash_file=DigestCache(home.cache),
+    )
+    return publish(home, snapshot.folder, terms, source=snapshot, dry_run=dry_run, clock=clock)
+
+
 def publish(
-    home: Home, directory: Path, terms: Terms, *, dry_run: bool = False, clock: Clock = utc_now
+    home: Home,
+    directory: Path,
+    terms: Terms,
+    *,
+    source: Snapshot | None = None,
+    dry_run: bool = False,
+    clock: Clock = utc_now,
 ) -> Published:
     """Publish a PEFT adapter or a task suite.
 
     Publishing the same bytes again with the same terms returns the entry that exists.
+
+    Args:
+        directory: what to publish.
+        terms: what the contributor says about it.
+        source: the commit on the hub that the directory was fetched from, if any.
+        dry_run: check everything, store and sign nothing.
 
     Raises:
         NotFoundError: if the directory or a named base or entry does not exist.
@@ -84,8 +132,14 @@ def publish(
     before = store_directory(directory, None)
     offer = inspect(home, directory, terms.base)
     said = _said(home, offer, terms)
+    if source is not None:
+        said["source"] = {
+            "hub": source.hub,
+            "repository": source.repository,
+            "commit": source.commit,
+        }
     if dry_run:
-        return _published(home, offer, before, None, None, already=False)
+        return _published(home, offer, before, None, None, source, already=False)
     keys = home.keys()
     artifact = store_directory(directory, home.store)
     if artifact.cid != before.cid:
@@ -99,7 +153,7 @@ def publish(
         _require_open(home, ledger)
         held = _find_same(ledger, predicate)
         if held is not None:
-            return _published(home, offer, artifact, log, held, already=True)
+            return _published(home, offer, artifact, log, held, source, already=True)
         files = [(file.path, file.sha256) for file in artifact.files]
         statement = Statement("contribution", subjects_of(files), predicate | {"created": clock()})
         entry = Entry.sign(statement, keys.author)
@@ -109,7 +163,7 @@ def publish(
                 f"{entry.id} was withdrawn a moment ago", hint="wait a second and publish again"
             )
         log.append([entry])
-        return _published(home, offer, artifact, log, entry, already=False)
+        return _published(home, offer, artifact, log, entry, source, already=False)
 
 
 def withdraw(home: Home, prefix: str, reason: str, *, clock: Clock = utc_now) -> Withdrawn:
@@ -251,6 +305,7 @@ def _published(
     artifact: StoredArtifact,
     log: OwnLog | None,
     entry: Entry | None,
+    source: Snapshot | None,
     *,
     already: bool,
 ) -> Published:
@@ -271,4 +326,5 @@ def _published(
         state=_state(home, place, index),
         already=already,
         summary=offer.summary,
+        source=source,
     )

@@ -23,6 +23,19 @@ class AnyPath(click.Path):
 PATH = AnyPath(path_type=Path)
 
 
+class PathOrHub(AnyPath):
+    """A path, or the name of a model on the Hugging Face hub, which begins with `hf:`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Leave a name on the hub as it is."""
+        if isinstance(value, str) and value.startswith("hf:"):
+            return value
+        return super().convert(value, param, ctx)
+
+
+PATH_OR_HUB = PathOrHub(path_type=Path)
+
+
 class EntryId(click.ParamType[str]):
     """An entry id or a unique prefix of at least 12 characters; completed from the home."""
 

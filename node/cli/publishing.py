@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from node.cli.arguments import ENTRY_ID, PATH
+from node.cli.arguments import ENTRY_ID, PATH_OR_HUB
 from node.cli.options import command
 from node.cli.output import Fields, Lines
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     "pnode publish ./my-adapter --license Apache-2.0",
     "pnode publish ./my-adapter --base cipher-tiny --title 'caesar shift' --license MIT",
     "pnode publish ./my-suite --dry-run",
+    "pnode publish hf:ada/caesar-lora@v1.0 --base cipher-tiny",
 )
-@click.argument("directory", metavar="DIR", type=PATH)
+@click.argument("source", metavar="DIR|HUB_ID", type=PATH_OR_HUB)
 @click.option("--title", metavar="TEXT", help="A title; the name of the directory if not given.")
 @click.option("--license", metavar="SPDX", help="The licence, as an SPDX expression.")
 @click.option("--base", metavar="NAME", help="The base model an adapter belongs to.")
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Check everything, store and sign nothing.")
 def publish_command(
     session: Session,
-    directory: Path,
+    source: Path | str,
     title: str | None,
     license: str | None,
     base: str | None,
@@ -48,10 +49,14 @@ def publish_command(
     DIR is a PEFT LoRA adapter (adapter_config.json and safetensors) or a task suite (suite.toml and
     items.jsonl); which one is recognised. Nothing in it is executed. The same bytes again with the
     same terms return the entry that exists.
+
+    HUB_ID is hf:OWNER/NAME@REVISION on the Hugging Face hub. The revision (a branch, tag or commit;
+    main if not given) becomes a commit, which the statement names. Only the files of an adapter or
+    a suite are fetched.
     """
     node = session.node()
     published = node.publish(
-        directory,
+        source,
         title=title,
         license=license,
         base=base,
@@ -62,6 +67,7 @@ def publish_command(
     )
     size = sum(file.bytes for file in published.files)
     rows: list[tuple[str, str | None]] = [
+        ("from", str(published.source) if published.source else None),
         ("checked", f"{published.kind}  {published.summary}"),
         ("files", f"{len(published.files)}, {size:,} bytes"),
         ("cid" if dry_run else "stored", published.cid),
@@ -72,6 +78,8 @@ def publish_command(
             (published.state, place + ("  (was there already)" if published.already else ""))
         )
         rows.append(("id", published.id))
+    if published.source and published.source.left_out:
+        session.output.note(f"not fetched: {', '.join(published.source.left_out)}")
     session.output.result("publish", published, Fields(rows), ids=[published.id or published.cid])
     if published.id is None:
         session.output.hint("nothing was stored or signed; run it again without --dry-run")

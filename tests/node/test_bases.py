@@ -35,33 +35,9 @@ def test_a_source_that_leads_out_of_the_cache_is_no_hub_id(
     (tmp_path / "cwd" / "empty").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "cwd" / "empty")
     monkeypatch.setattr(Path, "is_dir", lambda _: False)
-    monkeypatch.setattr(module, "_download", lambda *_: pytest.fail("asked the hub"))
+    monkeypatch.setattr(module, "fetch_snapshot", lambda *_: pytest.fail("asked the hub"))
     with pytest.raises(NotFoundError, match="not a hub id"):
         node.add_base(source)
-
-
-@pytest.mark.parametrize(
-    ("source", "folder"),
-    [
-        ("owner/name", "owner--name/main"),
-        ("owner/name@v1.0", "owner--name/v1.0"),
-        ("owner/name@refs/pr/1", "owner--name/refs--pr--1"),
-    ],
-)
-def test_a_hub_id_has_one_folder_in_the_cache(
-    node: Node, monkeypatch: pytest.MonkeyPatch, source: str, folder: str
-) -> None:
-    asked = []
-
-    def download(name: str, revision: str | None, target: Path) -> Path:
-        asked.append((name, revision, target))
-        return BASE
-
-    monkeypatch.setattr(module, "_download", download)
-    node.add_base(source, "cipher-tiny")
-    ((name, revision, target),) = asked
-    assert (name, revision or "") == (source.partition("@")[0], source.partition("@")[2])
-    assert target == node.home.cache / "hub" / folder
 
 
 def test_a_record_that_is_too_large_is_refused(node: Node) -> None:

@@ -58,12 +58,35 @@ def read_car(stream: Reader) -> Iterator[tuple[Cid, bytes]]:
         MalformedError: if this is no CARv1, or a length is out of bounds.
         IncompleteError: if it ends in the middle of its header or a block.
     """
+    _header(stream)
+    yield from _blocks(stream)
+
+
+def read_rooted_car(stream: Reader) -> tuple[Cid, Iterator[tuple[Cid, bytes]]]:
+    """Return the one root that a CAR names, and its blocks as `read_car` yields them.
+
+    Raises:
+        MalformedError: as `read_car` does, and if it has no root, several, or one of another kind.
+        IncompleteError: as `read_car` does.
+    """
+    header = _header(stream)
+    name = header[len(_BEFORE_ROOT) : -len(_AFTER_ROOTS)]
+    if not header.startswith(_BEFORE_ROOT) or len(name) != CID_BYTES:
+        raise MalformedError("CAR: it does not name exactly one root of the kind used here")
+    return Cid.from_bytes(name), _blocks(stream)
+
+
+def _header(stream: Reader) -> bytes:
     length = _length(stream, MAX_HEADER_BYTES)
     if length is None:
         raise IncompleteError("CAR: it is empty")
     header = _exactly(stream, length)
     if not (header.startswith(_BEFORE_ROOTS) and header.endswith(_AFTER_ROOTS)):
         raise MalformedError("CAR: not a header of version 1")
+    return header
+
+
+def _blocks(stream: Reader) -> Iterator[tuple[Cid, bytes]]:
     while (length := _length(stream, _MAX_SECTION_BYTES)) is not None:
         if length == 0:
             raise MalformedError("CAR: an empty section")

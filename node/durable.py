@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from ledger.database import storage_errors
+
+TEMPORARY: Final = ".tmp-"
+"""How the names of files and folders begin that are not complete."""
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -17,11 +21,21 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     Raises:
         StorageError: if the disk refuses; an older file then stays as it was.
     """
+    write_pieces(path, (data,), mode=mode)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes], *, mode: int = 0o644) -> int:
+    """Write a file durably as `write_atomic` does, piece by piece, and return its size in bytes.
+
+    Raises:
+        StorageError: if the disk refuses; an older file then stays as it was.
+    """
     with storage_errors(path):
-        descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
+                stream.writelines(pieces)
+                size = stream.tell()
                 stream.flush()
                 os.fchmod(stream.fileno(), mode)
                 os.fsync(stream.fileno())
@@ -30,6 +44,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+    return size
 
 
 def sync_folder(path: Path) -> None:
@@ -59,7 +74,7 @@ def staging_folder(target: Path) -> Iterator[Path]:
     make_folder(target.parent)
     with (
         storage_errors(target),
-        tempfile.TemporaryDirectory(prefix=".tmp-", dir=target.parent) as name,
+        tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=target.parent) as name,
     ):
         folder = Path(name) / "content"
         folder.mkdir()

@@ -93,15 +93,16 @@ class BlockPull:
 
     def _leaf(self, cid: Cid) -> None:
         """Complete a leaf. One that is here was hashed when it was stored; that is enough."""
-        if self.repairs or not self._store.has(cid):
+        if self.repairs or not self._store.renew(cid):
             self._block(cid)
 
     def _block(self, cid: Cid) -> bytes | None:
         """Return a block, read from the peer unless it is here and intact."""
         try:
-            return checked_block(cid, self._store.get_block)
+            block = checked_block(cid, self._store.get_block)
         except (NotFoundError, EvidenceError):
             return self._fetch(cid)
+        return block if self._store.renew(cid) else self._fetch(cid)
 
     def _fetch(self, cid: Cid) -> bytes | None:
         try:

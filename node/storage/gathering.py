@@ -3,8 +3,8 @@
 The local store is asked first, then the providers in their order. Nodes come before leaves, so
 that size, number and depth of all there is are known, and within the limits, before the bulk is
 read. Each block is hashed before it is parsed or kept, and kept at once: what arrived before an
-interruption is not read again. Nothing is pinned: until the caller has checked the whole and pins
-its root, a collection of garbage may remove what was gathered.
+interruption is not read again. Nothing is pinned: the caller checks the whole and pins its root.
+Until then what was gathered is kept as long as `node.storage.garbage` spares what is new.
 
 A provider that lies or stalls is not asked again in this run. What a provider does not have is
 asked of the next.
@@ -133,7 +133,7 @@ class Gathering:
             MalformedError: if it announces, or is, more than this node accepts.
         """
         outline = self._outline(root)
-        have = self._is_intact if recheck else self._store.has
+        have = self._is_intact if recheck else self._store.renew
         missing = {cid: size for cid, size in outline.leaves.items() if not have(cid)}
         wanted = len(missing)
         for provider in self._live():
@@ -169,7 +169,9 @@ class Gathering:
         """Return a block, from here if it is intact, else from the first that has it."""
         damage = None
         try:
-            return checked_block(cid, self._store.get_block)
+            held = checked_block(cid, self._store.get_block)
+            if self._store.renew(cid):
+                return held
         except NotFoundError:
             pass
         except EvidenceError as error:
@@ -244,7 +246,7 @@ class Gathering:
             checked_block(cid, self._store.get_block)
         except (NotFoundError, EvidenceError):
             return False
-        return True
+        return self._store.renew(cid)
 
     def _live(self) -> Iterator[Provider]:
         return (provider for provider in self.providers if not provider.dropped)

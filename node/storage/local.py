@@ -2,20 +2,23 @@
 
 Blocks lie under a two-character shard of their CID, written to a temporary name, synced and
 renamed, so a block file is always complete. A crash can leave blocks that no pin reaches; they
-are harmless.
+are harmless, and `node.storage.garbage` removes them. The time of a file says when its block was
+last stored or renewed.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ledger.blocks import Health
 from ledger.cid import Cid
 from ledger.database import storage_errors
 from ledger.errors import MalformedError, NotFoundError
-from node.durable import make_folder, write_atomic
+from node.durable import TEMPORARY, make_folder, write_atomic
 
 
 class LocalStore:
@@ -36,7 +39,7 @@ class LocalStore:
         path = self.path_of(cid)
         with storage_errors(path):
             intact = path.exists() and path.read_bytes() == block
-        if not intact:
+        if not (intact and self.renew(cid)):
             make_folder(path.parent)
             write_atomic(path, block)
 
@@ -63,6 +66,46 @@ class LocalStore:
     def has(self, cid: Cid) -> bool:
         """Whether a block is here."""
         return self.path_of(cid).exists()
+
+    def renew(self, cid: Cid) -> bool:
+        """Say whether a block is here, and keep it from being collected for a while if it is."""
+        with storage_errors(self.path_of(cid)):
+            try:
+                os.utime(self.path_of(cid))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def blocks(self) -> Iterator[tuple[Cid, int, float]]:
+        """Yield the CID, the size and the time of every block; what is no block is passed over."""
+        for path in self._blocks.glob("??/baf*"):
+            try:
+                info = path.stat()
+                yield Cid.parse(path.name), info.st_size, info.st_mtime
+            except (FileNotFoundError, MalformedError):
+                continue
+
+    def remove(self, cid: Cid, *, before: float) -> bool:
+        """Remove a block, unless it was stored or renewed at that time or later."""
+        path = self.path_of(cid)
+        aside = path.with_name(f"{TEMPORARY}{cid}")
+        with storage_errors(path):
+            try:
+                path.rename(aside)
+            except FileNotFoundError:
+                return False
+            if aside.stat().st_mtime >= before:
+                aside.rename(path)
+                return False
+            aside.unlink()
+        return True
+
+    def remove_leftovers(self, *, before: float) -> None:
+        """Remove the temporary files that processes left behind when they were killed."""
+        for path in self._blocks.glob(f"??/{TEMPORARY}*"):
+            with storage_errors(path), suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
     def pin(self, root: Cid) -> None:
         """Keep everything below a root."""

@@ -162,14 +162,17 @@ def test_a_clock_that_jumps_back_gives_no_second_quota(home: Home) -> None:
 
 def test_every_entry_is_verified_once(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     from ledger.keys import PublicKey
+    from ledger.quickverify import QuickVerifier
 
     verified: list[bytes] = []
     verify = PublicKey.verify
 
-    def counting(key: PublicKey, signature: bytes, message: bytes) -> None:
+    def counting(
+        key: PublicKey, signature: bytes, message: bytes, *, quick: QuickVerifier | None = None
+    ) -> None:
         if message.startswith(b"DSSEv1 "):
             verified.append(message)
-        verify(key, signature, message)
+        verify(key, signature, message, quick=quick)
 
     monkeypatch.setattr(PublicKey, "verify", counting)
     assert sync(home, SimulatedPeer(LOG)).added == 1_030

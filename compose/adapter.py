@@ -4,6 +4,10 @@ PEFT 0.21.2 loads an adapter with one tensor too many by overwriting the base mo
 random values for one too few, and lets NaN pass (its attention swallows them). So every tensor
 is accounted for here: exactly one A [r, in] and one B [out, r] per targeted linear layer of every
 decoder layer, all values finite, and the update s*B*A bounded against the weight it changes.
+`compose.admission` lists all checks.
+
+`open_adapter` reads names, configuration and header and no tensor; `inspect_adapter` then looks at
+every number, piece by piece, so neither needs more memory for a larger file.
 
 The tensor digest is the SHA-256 of the canonical JSON of
 `{"scale": hex float, "tensors": [{"dtype", "name", "sha256", "shape"}, ...]}`, tensors sorted by
@@ -17,32 +21,30 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from compose.adapter_config import TARGETS, AdapterConfig
+from compose.adapter_files import check_dense, check_files, read_config
+from compose.admission import (
+    CONFIG,
+    DTYPES,
+    MAX_RELATIVE_NORM,
+    MAX_RELATIVE_SPECTRAL_NORM,
+    MAX_WEIGHTS_BYTES,
+    MIN_PRODUCT,
+    MIN_RELATIVE_NORM,
+    WEIGHTS,
+)
 from compose.base import BaseModel
 from compose.errors import UnfitAdapterError
 from compose.header import Header, TensorInfo, decode_tensor, read_bytes, read_header
-from compose.untrusted import list_names, parse_json_object, read_regular, shown
+from compose.untrusted import open_regular
+from compose.values import Product, check_values, gram, product
 from ledger.encoding import canonical_json
 from ledger.errors import DigestError
-
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
-OPTIONAL = ("README.md", "card.json")
-PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
-
-MAX_CONFIG_BYTES = 64 * 1024
-MAX_OPTIONAL_BYTES = 1024 * 1024
-MAX_WEIGHTS_BYTES = 1024 * 1024 * 1024
-MAX_VALUE = 1024.0
-MAX_RELATIVE_NORM = 8.0
-"""Cap on ||s*B*A||_F / ||W||_F: beyond it an adapter replaces the base instead of adapting it."""
-DTYPES = ("F32", "F16", "BF16")
-ALL_ZERO = "all-zero"
-"""Flag of an adapter whose every delta is zero: harmless, but it contributes nothing."""
 
 Factors = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
@@ -50,6 +52,7 @@ _TENSOR = re.compile(
     r"base_model\.model\.(model\.layers\.(0|[1-9][0-9]{0,3})\.(\w+\.\w+))\.lora_([AB])\.weight",
     re.ASCII,
 )
+_VOCABULARY = re.compile(r"embed|lm_head|wte", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,32 @@ class AdapterLayer:
     linear: str
     a: TensorInfo
     b: TensorInfo
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedAdapter:
+    """An adapter whose names, configuration and header passed; no number was looked at yet."""
+
+    directory: Path
+    config: AdapterConfig
+    header: Header
+    layers: tuple[AdapterLayer, ...]
+
+    def read_factors(self) -> Iterator[tuple[str, Factors, tuple[str, str]]]:
+        """Yield linear layer, (A [rank, in], B [out, rank]) and the SHA-256 of each, one by one.
+
+        The values are float64 without rounding.
+
+        Raises:
+            UnfitAdapterError: for a value that is not finite, or if the file changed its size.
+        """
+        for layer in self.layers:
+            factors, hashes = [], []
+            for info in (layer.a, layer.b):
+                data = read_bytes(self.directory / WEIGHTS, self.header, info)
+                hashes.append(hashlib.sha256(data).hexdigest())
+                factors.append(decode_tensor(data, info))
+            yield layer.linear, (factors[0], factors[1]), (hashes[0], hashes[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +103,7 @@ class Adapter:
     layers: tuple[AdapterLayer, ...]
     tensor_digest: str
     parameters: int
-    flags: tuple[str, ...]
-    header: Header = field(repr=False, compare=False)
+    opened: OpenedAdapter = field(repr=False, compare=False)
 
     def factors(self) -> dict[str, Factors]:
         """Return A [rank, in] and B [out, rank] per linear layer, in float64 without rounding.
@@ -85,24 +113,53 @@ class Adapter:
         """
         result: dict[str, Factors] = {}
         hashes: dict[str, str] = {}
-        for layer in self.layers:
-            pair = []
-            for info in (layer.a, layer.b):
-                data = read_bytes(self.directory / WEIGHTS, self.header, info)
-                hashes[info.name] = hashlib.sha256(data).hexdigest()
-                pair.append(decode_tensor(data, info))
-            result[layer.linear] = (pair[0], pair[1])
-        if _tensor_digest(self.header, hashes, self.scale) != self.tensor_digest:
+        for layer, read in zip(self.layers, self.opened.read_factors(), strict=True):
+            result[layer.linear] = read[1]
+            hashes[layer.a.name], hashes[layer.b.name] = read[2]
+        if _tensor_digest(self.opened.header, hashes, self.scale) != self.tensor_digest:
             raise DigestError(f"adapter {self.directory.name}: tensors changed since inspection")
         return result
+
+
+def open_config(directory: Path) -> AdapterConfig:
+    """Check the files of an adapter directory by name and kind, and its configuration.
+
+    Raises:
+        NotFoundError: if there is no such directory.
+        UnfitAdapterError: naming the file or field that is not accepted.
+    """
+    what = f"adapter {directory.name}"
+    check_files(directory, what=what)
+    return AdapterConfig.parse(read_config(directory, what=what), what=f"{what}: {CONFIG}")
+
+
+def open_adapter(directory: Path, base: BaseModel | None) -> OpenedAdapter:
+    """Check everything about an adapter that can be seen without reading a tensor.
+
+    Args:
+        directory: `adapter_config.json`, `adapter_model.safetensors`, optionally `README.md` and
+            `card.json`, and nothing else.
+        base: the base model, or None where it is not at hand; shapes are then only checked among
+            the adapter's own tensors.
+
+    Raises:
+        NotFoundError: if there is no such directory.
+        UnfitAdapterError: naming the file, field or tensor that is not accepted.
+    """
+    what = f"adapter {directory.name}"
+    config = open_config(directory)
+    header = read_header(directory / WEIGHTS, what=what, max_bytes=MAX_WEIGHTS_BYTES)
+    check_dense(directory, what=what)
+    layers = _pair(header, config, base, what)
+    _check_shapes(layers, config.rank, base, what)
+    return OpenedAdapter(directory, config, header, layers)
 
 
 def inspect_adapter(directory: Path, base: BaseModel | None) -> Adapter:
     """Check an adapter directory completely and return what composition may rely on.
 
     Args:
-        directory: `adapter_config.json`, `adapter_model.safetensors`, optionally `README.md` and
-            `card.json`, and nothing else.
+        directory: see `open_adapter`.
         base: the base model, or None where it is not at hand; shapes and norms are then only
             checked among the adapter's own tensors.
 
@@ -111,24 +168,12 @@ def inspect_adapter(directory: Path, base: BaseModel | None) -> Adapter:
         UnfitAdapterError: naming the file, field or tensor that is not accepted.
     """
     what = f"adapter {directory.name}"
-    _check_files(directory, what)
-    config_bytes = read_regular(
-        directory / CONFIG, what=what, max_bytes=MAX_CONFIG_BYTES, error=UnfitAdapterError
-    )
-    config_what = f"{what}: {CONFIG}"
-    document = parse_json_object(config_bytes, what=config_what, error=UnfitAdapterError)
-    config = AdapterConfig.parse(document, what=config_what)
-    header = read_header(directory / WEIGHTS, what=what, max_bytes=MAX_WEIGHTS_BYTES)
-    layers = _pair(header, config, base, what)
-    _check_shapes(layers, config.rank, base, what)
-    hashes: dict[str, str] = {}
-    moving = False
-    for layer in layers:
-        a, b = _checked_values(directory, header, layer, hashes, what)
-        norm = config.scale * _product_norm(a, b)
-        moving = moving or norm > 0
-        if base is not None:
-            _check_norm(norm, base, layer.linear, what)
+    opened = open_adapter(directory, base)
+    with open_regular(
+        directory / WEIGHTS, what=what, max_bytes=opened.header.file_size, error=UnfitAdapterError
+    ) as (file, _):
+        hashes = _check_numbers(file, opened, base, what)
+    config, header = opened.config, opened.header
     return Adapter(
         directory=directory,
         rank=config.rank,
@@ -136,37 +181,37 @@ def inspect_adapter(directory: Path, base: BaseModel | None) -> Adapter:
         rslora=config.rslora,
         scale=config.scale,
         target_modules=config.target_modules,
-        layers=layers,
+        layers=opened.layers,
         tensor_digest=_tensor_digest(header, hashes, config.scale),
         parameters=sum(info.count for info in header.tensors.values()),
-        flags=() if moving else (ALL_ZERO,),
-        header=header,
+        opened=opened,
     )
 
 
-def _check_files(directory: Path, what: str) -> None:
-    names = list_names(directory, what=what, error=UnfitAdapterError)
-    pickles = [name for name in names if name.lower().endswith(PICKLES)]
-    if pickles and WEIGHTS not in names:
-        raise UnfitAdapterError(
-            f"{what}: weights only as a pickle ({shown(pickles[0])}), which can run code when "
-            "it is opened",
-            hint=f"save them as {WEIGHTS} (save_pretrained does so by default)",
+def _check_numbers(
+    file: BinaryIO, opened: OpenedAdapter, base: BaseModel | None, what: str
+) -> dict[str, str]:
+    """Look at all numbers and bound every update; return the SHA-256 of each tensor by name."""
+    header = opened.header
+    hashes = {}
+    for info in header.tensors.values():
+        hashes[info.name] = check_values(file, header, info, what=what)
+    moving = False
+    for layer in opened.layers:
+        norms = product(
+            gram(file, header, layer.a, along=1, what=what),
+            gram(file, header, layer.b, along=0, what=what),
         )
-    for name in names:
-        if name not in (CONFIG, WEIGHTS, *OPTIONAL):
-            raise UnfitAdapterError(
-                f"{what}: file {shown(name)} is not allowed",
-                hint=f"an adapter is {CONFIG} and {WEIGHTS}, optionally {' and '.join(OPTIONAL)}",
-            )
-    for name in (CONFIG, WEIGHTS):
-        if name not in names:
-            raise UnfitAdapterError(f"{what}: {name} is missing")
-    for name in OPTIONAL:
-        if name in names:
-            read_regular(
-                directory / name, what=what, max_bytes=MAX_OPTIONAL_BYTES, error=UnfitAdapterError
-            )
+        if base is not None:
+            _check_norm(norms, opened.config.scale, base, layer.linear, what)
+        moving = moving or _moves(norms, opened.config.scale, base, layer.linear)
+    if not moving:
+        raise UnfitAdapterError(
+            f"{what}: its update is zero in every layer",
+            hint="train it first: PEFT begins with B at zero, and such an adapter adds nothing",
+            check="all-zero",
+        )
+    return hashes
 
 
 def _pair(
@@ -183,11 +228,13 @@ def _pair(
                 f"{what}: tensor {info.name} is not lora_A or lora_B of a layer in "
                 f"target_modules {list(config.target_modules)}",
                 hint="a loader could overwrite the base model with it; save a plain LoRA only",
+                check="vocabulary" if _VOCABULARY.search(info.name) else "unplaced-tensor",
             )
         linear, factor = match[1], match[4]
         if base is not None and linear not in base.linears:
             raise UnfitAdapterError(
-                f"{what}: tensor {info.name} is for a layer that base {base.name} does not have"
+                f"{what}: tensor {info.name} is for a layer that base {base.name} does not have",
+                check="unplaced-tensor",
             )
         depth = max(depth, int(match[2]) + 1)
         found.setdefault(linear, {})[factor] = info
@@ -205,6 +252,7 @@ def _complete_layers(
                 raise UnfitAdapterError(
                     f"{what}: tensor base_model.model.{linear}.lora_{factor}.weight is missing",
                     hint="a loader would fill it with random values; target every layer",
+                    check="missing-tensor",
                 )
         yield AdapterLayer(linear, found[linear]["A"], found[linear]["B"])
 
@@ -217,11 +265,13 @@ def _check_shapes(
             if info.dtype not in DTYPES:
                 raise UnfitAdapterError(
                     f"{what}: tensor {info.name} has dtype {info.dtype}, "
-                    f"only {', '.join(DTYPES)} are accepted"
+                    f"only {', '.join(DTYPES)} are accepted",
+                    check="dtype",
                 )
             if len(info.shape) != 2:
                 raise UnfitAdapterError(
-                    f"{what}: tensor {info.name} has shape {list(info.shape)}, not two dimensions"
+                    f"{what}: tensor {info.name} has shape {list(info.shape)}, not two dimensions",
+                    check="shape",
                 )
         inner = base.linears[layer.linear].in_features if base else layer.a.shape[1]
         outer = base.linears[layer.linear].out_features if base else layer.b.shape[0]
@@ -229,46 +279,34 @@ def _check_shapes(
             if info.shape != wanted:
                 raise UnfitAdapterError(
                     f"{what}: tensor {info.name} has shape {list(info.shape)}, "
-                    f"rank {rank} and the layer call for {list(wanted)}"
+                    f"rank {rank} and the layer call for {list(wanted)}",
+                    check="shape",
                 )
 
 
-def _checked_values(
-    directory: Path, header: Header, layer: AdapterLayer, hashes: dict[str, str], what: str
-) -> Factors:
-    """Return A and B and note the hash of the very bytes that were checked."""
-    pair = []
-    for info in (layer.a, layer.b):
-        data = read_bytes(directory / WEIGHTS, header, info)
-        hashes[info.name] = hashlib.sha256(data).hexdigest()
-        try:
-            values = decode_tensor(data, info)
-        except UnfitAdapterError as cause:
-            raise UnfitAdapterError(f"{what}: {cause.message}") from None
-        largest = float(np.abs(values).max())
-        if largest > MAX_VALUE:
-            raise UnfitAdapterError(
-                f"{what}: tensor {info.name} has a value of size {largest:.6g}, "
-                f"at most {MAX_VALUE:g} is accepted"
-            )
-        pair.append(values)
-    return pair[0], pair[1]
-
-
-def _product_norm(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
-    """Return ||B*A||_F from two r x r products: the square is trace((B'B)(AA'))."""
-    square = float(np.sum((b.T @ b) * (a @ a.T)))
-    return float(np.sqrt(max(square, 0.0)))
-
-
-def _check_norm(norm: float, base: BaseModel, linear: str, what: str) -> None:
+def _check_norm(norms: Product, scale: float, base: BaseModel, linear: str, what: str) -> None:
     weight = base.weight_norm(linear)
-    if norm > MAX_RELATIVE_NORM * weight:
-        raise UnfitAdapterError(
-            f"{what}: the update of {linear} has norm {norm:.4g}, more than "
-            f"{MAX_RELATIVE_NORM:g} times the {weight:.4g} of the weight it changes",
-            hint="train with a smaller learning rate or lora_alpha",
-        )
+    layer = base.linears[linear]
+    # The root mean square of the singular values of W: ||W||_F over the root of their number.
+    typical = weight / min(layer.in_features, layer.out_features) ** 0.5
+    for check, name, value, limit, of in (
+        ("norm", "norm", norms.frobenius, MAX_RELATIVE_NORM, weight),
+        ("spectral-norm", "spectral norm", norms.spectral, MAX_RELATIVE_SPECTRAL_NORM, typical),
+    ):
+        if scale * value > limit * of:
+            raise UnfitAdapterError(
+                f"{what}: the update of {linear} has {name} {scale * value:.4g}, more than "
+                f"{limit:g} times the {of:.4g} of the weight it changes",
+                hint="train with a smaller learning rate or lora_alpha",
+                check=check,
+            )
+
+
+def _moves(norms: Product, scale: float, base: BaseModel | None, linear: str) -> bool:
+    """Whether an update is more than rounding, of its own product and of the weight it changes."""
+    if norms.frobenius <= MIN_PRODUCT * norms.bound:
+        return False
+    return base is None or scale * norms.frobenius > MIN_RELATIVE_NORM * base.weight_norm(linear)
 
 
 def _tensor_digest(header: Header, hashes: Mapping[str, str], scale: float) -> str:

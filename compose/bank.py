@@ -234,7 +234,9 @@ class MemberBank:
     def _log_probs(self, model: int, logits: Array) -> Array:
         """Return the log-softmax of the last axis."""
         if not np.isfinite(logits).all():
-            raise UnfitAdapterError(f"{self._names[model]}: logits are not finite")
+            raise UnfitAdapterError(
+                f"{self._names[model]}: logits are not finite", check="not-finite"
+            )
         shifted = logits - logits.max(axis=-1, keepdims=True)
         result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
         return result

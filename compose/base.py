@@ -11,6 +11,7 @@ Nothing here imports torch, resolves a name to a hub or runs code that comes wit
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from compose.errors import UnfitBaseError
-from compose.header import READABLE, Header, TensorInfo, read_header, read_tensor
+from compose.header import (
+    READABLE,
+    Header,
+    TensorInfo,
+    decode_values,
+    read_header,
+    read_pieces,
+    read_tensor,
+)
 from compose.llama import LinearLayer, LlamaShape
 from compose.untrusted import (
     list_names,
@@ -81,18 +90,41 @@ class BaseModel:
             NotFoundError: if the base has no such tensor.
             UnfitBaseError: if its values are not finite or the file changed since it was opened.
         """
+        file_name, header, info = self._find(name)
+        return read_tensor(self.directory / file_name, header, info, error=UnfitBaseError)
+
+    def weight_norm(self, linear: str) -> float:
+        """Return the Frobenius norm of a linear layer's weight; read once per base, in pieces.
+
+        Raises:
+            UnfitBaseError: if its values are not finite or the file changed since it was opened.
+        """
+        if linear not in self._norms:
+            file_name, header, info = self._find(f"{linear}.weight")
+            what = f"base {self.name}: {file_name}"
+            with open_regular(
+                self.directory / file_name,
+                what=what,
+                max_bytes=header.file_size,
+                error=UnfitBaseError,
+            ) as (file, _):
+                square = 0.0
+                for piece in read_pieces(file, header, info, what=what, error=UnfitBaseError):
+                    values = decode_values(piece, info.dtype)
+                    square += float(np.vdot(values, values))
+            if not math.isfinite(square):
+                raise UnfitBaseError(
+                    f"{what}: tensor {info.name} has values that are not finite", check="not-finite"
+                )
+            self._norms[linear] = math.sqrt(square)
+        return self._norms[linear]
+
+    def _find(self, name: str) -> tuple[str, Header, TensorInfo]:
         for file_name, header in self.headers.items():
             info = header.tensors.get(name)
             if info is not None:
-                path = self.directory / file_name
-                return read_tensor(path, header, info, error=UnfitBaseError)
+                return file_name, header, info
         raise NotFoundError(f"base {self.name}: no tensor {shown(name)}")
-
-    def weight_norm(self, linear: str) -> float:
-        """Return the Frobenius norm of a linear layer's weight; read once per base."""
-        if linear not in self._norms:
-            self._norms[linear] = float(np.linalg.norm(self.tensor(f"{linear}.weight")))
-        return self._norms[linear]
 
     def check_unchanged(self) -> None:
         """Hash the pinned files again.

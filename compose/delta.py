@@ -77,6 +77,7 @@ def delta_of(adapter: Adapter, *, name: str = "adapter") -> Deltas:
             raise UnfitAdapterError(
                 f"{name}: the delta of {layer} is not finite",
                 hint="its factors are too large",
+                check="not-finite",
             )
         layers[layer] = delta
     return Deltas(layers)

@@ -1,9 +1,10 @@
 """Errors of composition.
 
     PolicyError                 7
-    |- UnfitAdapterError        7  unfit-adapter    refused before its tensors are used
-    |- UnfitBaseError           7  unfit-base
-    `- UnfitSuiteError          7  unfit-suite
+    `- UnfitError               7                   names the check that failed
+       |- UnfitAdapterError     7  unfit-adapter    refused before its tensors are used
+       |- UnfitBaseError        7  unfit-base
+       `- UnfitSuiteError       7  unfit-suite
     UsageError                  2
     |- RecipeError              2  bad-recipe
     |- MethodError              2  bad-method       unknown method or parameter
@@ -19,8 +20,20 @@ from __future__ import annotations
 from ledger.errors import EvidenceError, PolicyError, UsageError
 
 
-class UnfitAdapterError(PolicyError):
-    """An adapter that is not a plain LoRA of its base model, or not safe to open."""
+class UnfitError(PolicyError):
+    """Files of a stranger that do not pass a check; the code ends with its name, if it has one."""
+
+    def __init__(self, message: str, *, hint: str | None = None, check: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        if check is not None:
+            self.code = f"{self.code}.{check}"
+
+
+class UnfitAdapterError(UnfitError):
+    """An adapter that is not a plain LoRA of its base model, or not safe to open.
+
+    Always names one of `compose.admission.CHECKS`.
+    """
 
     code = "unfit-adapter"
     default_hint = (
@@ -29,7 +42,7 @@ class UnfitAdapterError(PolicyError):
     )
 
 
-class UnfitBaseError(PolicyError):
+class UnfitBaseError(UnfitError):
     """A base model that cannot be pinned and run here."""
 
     code = "unfit-base"
@@ -38,7 +51,7 @@ class UnfitBaseError(PolicyError):
     )
 
 
-class UnfitSuiteError(PolicyError):
+class UnfitSuiteError(UnfitError):
     """A directory that is not a task suite in the one accepted form."""
 
     code = "unfit-suite"

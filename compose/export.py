@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compose.adapter import CONFIG, WEIGHTS
-from compose.adapter_config import MAX_RANK, TARGETS
+from compose.adapter_config import TARGETS
+from compose.admission import CONFIG, MAX_RANK, WEIGHTS
 from compose.delta import Array, Deltas
 from compose.errors import MethodError, MissingExtraError
 from compose.methods.method import Context, Method

@@ -3,7 +3,7 @@
 Only regular files are opened, never through a symbolic link, never beyond a stated size; JSON has
 no duplicate keys, no NaN and bounded depth; tables have no unknown keys. Each function raises the
 error class its caller names, so that the person reads whether an adapter, a base or a suite is at
-fault.
+fault, and names the check of `compose.admission` that failed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from compose.admission import MAX_ENTRIES, MAX_JSON_DEPTH
+from compose.errors import UnfitError
 from ledger.errors import NotFoundError, PnodeError
-
-MAX_JSON_DEPTH = 16
-MAX_ENTRIES = 10_000
 
 # O_NONBLOCK keeps a named pipe from hanging the open; fstat then refuses it. Windows has neither.
 _OPEN_FLAGS = (
@@ -37,7 +36,7 @@ _OPEN_FLAGS = (
 
 @contextmanager
 def open_regular(
-    path: Path, *, what: str, max_bytes: int, error: type[PnodeError]
+    path: Path, *, what: str, max_bytes: int, error: type[UnfitError]
 ) -> Iterator[tuple[BinaryIO, int]]:
     """Open a regular file that is not a symbolic link; yields the file and its size.
 
@@ -52,22 +51,27 @@ def open_regular(
             raise NotFoundError(f"{what}: no file {path}") from None
         if cause.errno in (errno.ELOOP, errno.EMLINK):
             raise error(
-                f"{what}: {path.name} is a symbolic link", hint="copy the file itself there"
+                f"{what}: {path.name} is a symbolic link",
+                hint="copy the file itself there",
+                check="link",
             ) from None
-        raise error(f"{what}: {path.name} cannot be read ({cause.strerror})") from None
+        raise error(
+            f"{what}: {path.name} cannot be read ({cause.strerror})", check="unreadable"
+        ) from None
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise error(f"{what}: {path.name} is not a regular file")
+        raise error(f"{what}: {path.name} is not a regular file", check="special-file")
     with os.fdopen(descriptor, "rb") as file:
         if status.st_size > max_bytes:
             raise error(
-                f"{what}: {path.name} has {status.st_size} bytes, at most {max_bytes} are accepted"
+                f"{what}: {path.name} has {status.st_size} bytes, at most {max_bytes} are accepted",
+                check="file-size",
             )
         yield file, status.st_size
 
 
-def read_regular(path: Path, *, what: str, max_bytes: int, error: type[PnodeError]) -> bytes:
+def read_regular(path: Path, *, what: str, max_bytes: int, error: type[UnfitError]) -> bytes:
     """Return the bytes of a small regular file.
 
     Raises:
@@ -77,34 +81,51 @@ def read_regular(path: Path, *, what: str, max_bytes: int, error: type[PnodeErro
     with open_regular(path, what=what, max_bytes=max_bytes, error=error) as (file, _):
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise error(f"{what}: {path.name} grew past {max_bytes} bytes while it was read")
+        raise error(
+            f"{what}: {path.name} grew past {max_bytes} bytes while it was read", check="unreadable"
+        )
     return data
 
 
-def list_names(directory: Path, *, what: str, error: type[PnodeError]) -> list[str]:
+def list_names(directory: Path, *, what: str, error: type[UnfitError]) -> list[str]:
     """Return the sorted names of everything in a directory, hidden entries included.
 
     Raises:
         NotFoundError: if there is no such directory.
         PnodeError: of class `error`, if it is not a directory or holds too many entries.
     """
-    names: list[str] = []
+    return list(list_entries(directory, what=what, error=error))
+
+
+def list_entries(directory: Path, *, what: str, error: type[UnfitError]) -> dict[str, int]:
+    """Return the mode of everything in a directory by sorted name; links are not followed.
+
+    Raises:
+        NotFoundError: if there is no such directory.
+        PnodeError: of class `error`, if it is not a directory or holds too many entries.
+    """
+    modes: dict[str, int] = {}
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                names.append(entry.name)
-                if len(names) > MAX_ENTRIES:
-                    raise error(f"{what}: more than {MAX_ENTRIES} entries in {directory.name}")
+                modes[entry.name] = entry.stat(follow_symlinks=False).st_mode
+                if len(modes) > MAX_ENTRIES:
+                    raise error(
+                        f"{what}: more than {MAX_ENTRIES} entries in {directory.name}",
+                        check="unknown-file",
+                    )
     except FileNotFoundError:
         raise NotFoundError(f"{what}: no directory {directory}") from None
     except NotADirectoryError:
-        raise error(f"{what}: {directory} is not a directory") from None
+        raise error(f"{what}: {directory} is not a directory", check="special-file") from None
     except OSError as cause:
-        raise error(f"{what}: {directory} cannot be read ({cause.strerror})") from None
-    return sorted(names)
+        raise error(
+            f"{what}: {directory} cannot be read ({cause.strerror})", check="unreadable"
+        ) from None
+    return dict(sorted(modes.items()))
 
 
-def parse_json_object(data: bytes, *, what: str, error: type[PnodeError]) -> dict[str, Any]:
+def parse_json_object(data: bytes, *, what: str, error: type[UnfitError]) -> dict[str, Any]:
     """Parse a JSON object as configuration files need it: floats allowed, surprises not.
 
     Raises:
@@ -120,9 +141,9 @@ def parse_json_object(data: bytes, *, what: str, error: type[PnodeError]) -> dic
         )
         _check_depth(value, 0)
     except (ValueError, RecursionError) as cause:
-        raise error(f"{what}: not acceptable JSON ({cause})") from None
+        raise error(f"{what}: not acceptable JSON ({cause})", check="json") from None
     if not isinstance(value, dict):
-        raise error(f"{what}: not a JSON object")
+        raise error(f"{what}: not a JSON object", check="json")
     return value
 
 

@@ -14,7 +14,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from ledger.errors import MalformedError
+from ledger.errors import DuplicateKeyError, MalformedError
 
 MAX_SAFE_INTEGER = 2**53 - 1
 MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -57,6 +57,8 @@ def parse_json(data: bytes, *, what: str, max_bytes: int = MAX_JSON_BYTES) -> An
             parse_constant=_refuse_number,
         )
         _check(value, 0)
+    except DuplicateKeyError as error:
+        raise error.about(f"{what}: not acceptable JSON") from None
     except (ValueError, RecursionError, MalformedError) as error:
         raise MalformedError(f"{what}: not acceptable JSON ({error})") from None
     return value
@@ -106,7 +108,7 @@ def _safe_integer(text: str) -> int:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("duplicate key")
+        raise DuplicateKeyError("duplicate key")
     return result
 
 

@@ -4,6 +4,7 @@
     |- UsageError               2  usage
     |- EvidenceError            3  bad-evidence
     |  |- MalformedError        3  malformed        bytes that are not in the one accepted form
+    |  |  `- DuplicateKeyError  3  malformed
     |  |- SignatureError        3  bad-signature
     |  |- DigestError           3  bad-digest       bytes do not hash to what was promised
     |  `- ProofError            3  bad-proof        inclusion, consistency or a tile
@@ -18,18 +19,19 @@
        `- LogFrozenError        1  log-frozen       signing would risk a fork
 
 `code` is stable and machine-readable, `exit_code` follows the interface, `hint` says what to
-do next. The command line and the HTTP server map errors in one place by these attributes.
+do next. The command line and the HTTP server map errors in one place by these attributes. An error
+may say more in its code, after a dot: `unfit-adapter.link`.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class PnodeError(Exception):
     """Anything pnode refuses or fails to do, phrased for the person at the keyboard."""
 
-    code: ClassVar[str] = "failure"
+    code: str = "failure"
     exit_code: ClassVar[int] = 1
     default_hint: ClassVar[str] = "run again with --debug and report what it prints"
 
@@ -37,6 +39,13 @@ class PnodeError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint if hint is not None else self.default_hint
+
+    def about(self, what: str, *, hint: str | None = None) -> Self:
+        """Say what larger thing this is about, and perhaps what else to do; returns itself."""
+        self.message = f"{what}: {self.message}"
+        self.args = (self.message,)
+        self.hint = hint if hint is not None else self.hint
+        return self
 
 
 class UsageError(PnodeError):
@@ -59,6 +68,10 @@ class MalformedError(EvidenceError):
     """Bytes that are not in the one accepted form."""
 
     code = "malformed"
+
+
+class DuplicateKeyError(MalformedError):
+    """A JSON object that says two things under one key."""
 
 
 class SignatureError(EvidenceError):

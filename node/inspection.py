@@ -92,7 +92,6 @@ def _inspect_adapter(home: Home, directory: Path, base: str | None) -> Offer:
         "target_modules": sorted(adapter.target_modules),
         "parameters": adapter.parameters,
         "tensor_digest": adapter.tensor_digest,
-        "flags": list(adapter.flags),
     }
     pinned = {"name": known.name, "digest": known.digest, "cid": known.cid}
     summary = f"{2 * len(adapter.layers)} tensors, rank {adapter.rank}, for base {known.name}"

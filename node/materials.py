@@ -83,7 +83,7 @@ def _naming(what: str, hint: str) -> Iterator[None]:
     try:
         yield
     except PnodeError as error:
-        raise type(error)(f"{what}: {error.message}", hint=hint) from error
+        raise error.about(what, hint=hint) from None
 
 
 def _base(home: Home, lock: Lock, folder: Path, hash_file: HashFile | None) -> BaseModel:

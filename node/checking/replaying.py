@@ -173,8 +173,12 @@ def _same_error(error: Mapping[str, str]) -> PnodeError:
     classes = [PnodeError]
     for cls in classes:
         classes += cls.__subclasses__()
-    cls = next((each for each in classes if each.code == error["code"]), PnodeError)
-    return cls(error["message"], hint=error["hint"])
+    name = error["code"].partition(".")[0]
+    same = next((each for each in classes if each.code == name), PnodeError)(
+        error["message"], hint=error["hint"]
+    )
+    same.code = error["code"]
+    return same
 
 
 def _compare(

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compose.admission import MAX_HEADER_BYTES
 from compose.errors import UnfitAdapterError, UnfitBaseError
-from compose.header import ITEM_SIZES, MAX_HEADER_BYTES, decode_tensor, read_header, read_tensor
+from compose.header import ITEM_SIZES, decode_tensor, read_header, read_pieces, read_tensor
 from ledger.errors import NotFoundError
 from tests.compose.hostile import encode, frame, header_of
 
@@ -121,8 +122,9 @@ def test_header_limit_is_one_mebibyte(tmp_path: Path) -> None:
 
 
 def test_error_class_is_the_callers(tmp_path: Path) -> None:
-    with pytest.raises(UnfitBaseError, match="too short"):
+    with pytest.raises(UnfitBaseError, match="too short") as caught:
         read_header(_write(tmp_path, b""), what="base x", error=UnfitBaseError)
+    assert caught.value.code == "unfit-base.header-size"
 
 
 def test_missing_file_is_not_found(tmp_path: Path) -> None:
@@ -183,6 +185,20 @@ def test_file_that_grew_after_its_header_was_read_is_refused(tmp_path: Path) -> 
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(UnfitAdapterError):
         read_tensor(path, header, header.tensors["w"])
+
+
+def test_file_that_shrank_after_its_header_was_read_is_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path, encode({"w": ("F32", [4], bytes(16))}))
+    header = read_header(path, what="test")
+    with path.open("r+b") as file:
+        file.truncate(header.file_size - 4)
+        for read in (
+            lambda: read_tensor(path, header, header.tensors["w"]),
+            lambda: list(read_pieces(file, header, header.tensors["w"], what="test")),
+        ):
+            with pytest.raises(UnfitAdapterError) as caught:
+                read()
+            assert caught.value.code == "unfit-adapter.unreadable"
 
 
 def _bfloat16(bits: int) -> float:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from compose.admission import MAX_ENTRIES, MAX_JSON_DEPTH
 from compose.errors import UnfitSuiteError
 from compose.untrusted import (
-    MAX_ENTRIES,
-    MAX_JSON_DEPTH,
     check_keys,
     list_names,
     nearest_key,

@@ -73,21 +73,20 @@ class OpenedAdapter:
     header: Header
     layers: tuple[AdapterLayer, ...]
 
-    def read_factors(self) -> Iterator[tuple[str, Factors, tuple[str, str]]]:
-        """Yield linear layer, (A [rank, in], B [out, rank]) and the SHA-256 of each, one by one.
+    def read(self, layer: AdapterLayer) -> tuple[Factors, tuple[str, str]]:
+        """Return A [rank, in] and B [out, rank] of a layer, and the SHA-256 of the bytes of each.
 
         The values are float64 without rounding.
 
         Raises:
             UnfitAdapterError: for a value that is not finite, or if the file changed its size.
         """
-        for layer in self.layers:
-            factors, hashes = [], []
-            for info in (layer.a, layer.b):
-                data = read_bytes(self.directory / WEIGHTS, self.header, info)
-                hashes.append(hashlib.sha256(data).hexdigest())
-                factors.append(decode_tensor(data, info))
-            yield layer.linear, (factors[0], factors[1]), (hashes[0], hashes[1])
+        factors, hashes = [], []
+        for info in (layer.a, layer.b):
+            data = read_bytes(self.directory / WEIGHTS, self.header, info)
+            hashes.append(hashlib.sha256(data).hexdigest())
+            factors.append(decode_tensor(data, info))
+        return (factors[0], factors[1]), (hashes[0], hashes[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +112,10 @@ class Adapter:
         """
         result: dict[str, Factors] = {}
         hashes: dict[str, str] = {}
-        for layer, read in zip(self.layers, self.opened.read_factors(), strict=True):
-            result[layer.linear] = read[1]
-            hashes[layer.a.name], hashes[layer.b.name] = read[2]
+        for layer in self.layers:
+            factors, (hash_a, hash_b) = self.opened.read(layer)
+            result[layer.linear] = factors
+            hashes |= {layer.a.name: hash_a, layer.b.name: hash_b}
         if _tensor_digest(self.opened.header, hashes, self.scale) != self.tensor_digest:
             raise DigestError(f"adapter {self.directory.name}: tensors changed since inspection")
         return result

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -29,7 +29,6 @@ from compose.adapter import Adapter
 from compose.errors import MethodError, UnfitAdapterError
 
 Array = npt.NDArray[np.float64]
-Factors = Mapping[str, tuple[Array, Array]]
 
 MAX_EXACT = 2**53
 _DECIMAL = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,12})?", re.ASCII)
@@ -123,29 +122,6 @@ def parse_weight(text: str, *, what: str) -> Fraction:
     return Fraction(text)
 
 
-def inner_product(first: Factors, second: Factors) -> float:
-    """Return <B1 A1, B2 A2> over all layers without forming a delta.
-
-    trace((B1 A1)^T B2 A2) is the sum over (i, j) of (B1^T B2)[i, j] * (A1 A2^T)[i, j].
-    """
-    total = 0.0
-    for name in sorted(first.keys() & second.keys()):
-        (a1, b1), (a2, b2) = first[name], second[name]
-        total += float(_tree_sum((_gram(b1.T, b2.T) * _gram(a1, a2)).reshape(-1)))
-    return total
-
-
-def cosine(first: Factors, second: Factors) -> float:
-    """Return the cosine between two adapters' deltas, 0.0 where one of them is zero.
-
-    Scales cancel, so the unscaled factors of `Adapter.factors()` are what is compared.
-    """
-    norms = inner_product(first, first) * inner_product(second, second)
-    if not norms > 0.0:
-        return 0.0
-    return max(-1.0, min(1.0, inner_product(first, second) / math.sqrt(norms)))
-
-
 def _frozen(array: Array) -> Array:
     # Adding 0.0 turns -0.0 into 0.0, so that equal deltas have equal bytes; it also copies.
     copy = np.asarray(array, dtype=np.float64) + 0.0
@@ -161,20 +137,3 @@ def _product(a: Array, b: Array) -> Array:
         np.multiply(b[:, k : k + 1], a[k : k + 1, :], out=term)
         np.add(total, term, out=total)
     return total
-
-
-def _gram(first: Array, second: Array) -> Array:
-    """Return first @ second.T for row vectors, [r1, r2], summing by `_tree_sum`."""
-    rows: Iterable[Array] = (_tree_sum(row[None, :] * second) for row in first)
-    return np.stack(list(rows))
-
-
-def _tree_sum(values: Array) -> Array:
-    """Sum the last axis by halving: a fixed tree of elementwise additions, the same everywhere."""
-    while (width := values.shape[-1]) > 1:
-        half = width // 2
-        folded = values[..., :half] + values[..., half : 2 * half]
-        if width % 2:
-            folded = np.concatenate([folded, values[..., -1:]], axis=-1)
-        values = folded
-    return values[..., 0]

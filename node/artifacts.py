@@ -162,11 +162,23 @@ def extract(
         DigestError: if a block is damaged or the files do not build the root again.
     """
     with staging_folder(target) as folder:
-        with _blocks_of(f"artifact {cid}"):
-            read_directory(cid, store.get_block, _writer(folder), limits or Limits())
-        artifact = store_directory(folder, None)
-        if artifact.cid != cid:
-            raise DigestError(f"artifact {cid} is not in the one accepted form")
+        return read_artifact(cid, store, folder, limits)
+
+
+def read_artifact(
+    cid: Cid, store: BlockStore, folder: Path, limits: Limits | None = None
+) -> StoredArtifact:
+    """Write an artifact to an empty folder, verified; for use here and now, it is not synced.
+
+    Raises:
+        IncompleteError: if a block is missing.
+        DigestError: if a block is damaged or the files do not build the root again.
+    """
+    with _blocks_of(f"artifact {cid}"):
+        read_directory(cid, store.get_block, _writer(folder), limits or Limits())
+    artifact = store_directory(folder, None)
+    if artifact.cid != cid:
+        raise DigestError(f"artifact {cid} is not in the one accepted form")
     return artifact
 
 

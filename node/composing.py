@@ -96,7 +96,7 @@ def compose(
     names = [suite.name for suite in materials.suites]
     for score, name in zip(composed.scores.values(), names, strict=True):
         score["name"] = name
-    return replace(composed, files=files, warnings=warnings)
+    return replace(composed, files=files, warnings=[*warnings, *_near_copies(materials)])
 
 
 def lock_recipe(
@@ -131,6 +131,16 @@ def _doubts(lock: Lock, ledger: LedgerView) -> Iterator[str]:
         offered = ledger.contributions[named.id]
         if offered.status == DOUBTFUL:
             yield f"{named.id} ({offered.title}) is doubtful: its author's key may have been stolen"
+
+
+def _near_copies(materials: Materials) -> Iterator[str]:
+    """Say which members are near copies of one another: each of them counts as a member."""
+    from compose.similarity import similarities
+
+    opened = {id_: adapter.opened for id_, adapter in materials.adapters.items()}
+    for (first, second), similarity in similarities(opened).items():
+        if similarity.near_copy:
+            yield f"members {first} and {second} are near copies: {similarity}"
 
 
 def software() -> dict[str, str]:

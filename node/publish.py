@@ -1,8 +1,8 @@
 """Publishing: a directory becomes an artifact and a signed contribution; and withdrawal.
 
-The order matters: inspect, store the blocks durably, then sign and append. A crash in between
-leaves blocks that nothing refers to, and the same command simply works again. Inspecting and
-storing both read the files, so these are hashed before and after: what is signed was inspected.
+The order matters: recognise, inspect, store the blocks durably, then sign and append. A crash in
+between leaves blocks that nothing refers to, and the same command simply works again. Inspecting
+and storing both read the files, so these are hashed before and after: what is signed was inspected.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from node.clock import Clock, utc_now
 from node.digestcache import DigestCache
 from node.home import Home
 from node.hub import HubModel, Progress, Snapshot, fetch_snapshot
-from node.inspection import Offer, accepted_files, inspect
+from node.inspection import Offer, accepted_files, inspect, recognise
+from node.nearcopies import Comparison, NearCopy, near_copies
 from node.peering.policyfile import home_policy
 from node.peering.states import entry_state
 from node.reading import load_view
@@ -46,7 +47,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A contribution and its place; `id` and `index` are None after a dry run."""
+    """A contribution and its place; `id` and `index` are None after a dry run.
+
+    `near_copies` are the adapters in force that this one is nearly the same as; `not_compared` the
+    ids of those whose bytes are not here, so that nothing can be said about them.
+    """
 
     id: str | None
     cid: str
@@ -58,6 +63,8 @@ class Published:
     state: str
     already: bool
     summary: str
+    near_copies: list[NearCopy]
+    not_compared: list[str]
     source: Snapshot | None = None
 
 
@@ -129,8 +136,9 @@ def publish(
         UsageError: if the licence or the base cannot be determined.
         DigestError: if the files change meanwhile.
     """
+    recognised = recognise(home, directory, terms.base)
     before = store_directory(directory, None)
-    offer = inspect(home, directory, terms.base)
+    offer = inspect(recognised)
     said = _said(home, offer, terms)
     if source is not None:
         said["source"] = {
@@ -138,8 +146,9 @@ def publish(
             "repository": source.repository,
             "commit": source.commit,
         }
+    compared = _compared(home, offer, before, said)
     if dry_run:
-        return _published(home, offer, before, None, None, source, already=False)
+        return _published(home, offer, before, compared, None, None, source, already=False)
     keys = home.keys()
     artifact = store_directory(directory, home.store)
     if artifact.cid != before.cid:
@@ -153,7 +162,7 @@ def publish(
         _require_open(home, ledger)
         held = _find_same(ledger, predicate)
         if held is not None:
-            return _published(home, offer, artifact, log, held, source, already=True)
+            return _published(home, offer, artifact, compared, log, held, source, already=True)
         files = [(file.path, file.sha256) for file in artifact.files]
         statement = Statement("contribution", subjects_of(files), predicate | {"created": clock()})
         entry = Entry.sign(statement, keys.author)
@@ -163,7 +172,7 @@ def publish(
                 f"{entry.id} was withdrawn a moment ago", hint="wait a second and publish again"
             )
         log.append([entry])
-        return _published(home, offer, artifact, log, entry, source, already=False)
+        return _published(home, offer, artifact, compared, log, entry, source, already=False)
 
 
 def withdraw(home: Home, prefix: str, reason: str, *, clock: Clock = utc_now) -> Withdrawn:
@@ -225,6 +234,24 @@ def _said(home: Home, offer: Offer, terms: Terms) -> dict[str, Any]:
     if terms.derived_from:
         predicate["derived_from"] = sorted({_known(home, id_)[0].id for id_ in terms.derived_from})
     return predicate
+
+
+def _compared(
+    home: Home, offer: Offer, artifact: StoredArtifact, said: Mapping[str, Any]
+) -> Comparison:
+    """Compare an adapter with those in force; a report for people, never a reason to refuse."""
+    if offer.adapter is None:
+        return Comparison([], [])
+    with home.reading() as database:
+        ledger = load_view(database)
+    return near_copies(
+        home,
+        ledger,
+        offer.adapter,
+        base=said["base"]["digest"],
+        cid=str(artifact.cid),
+        declared=[*said.get("derived_from", ()), said.get("supersedes", "")],
+    )
 
 
 def _check_text(name: str, value: str) -> None:
@@ -303,6 +330,7 @@ def _published(
     home: Home,
     offer: Offer,
     artifact: StoredArtifact,
+    compared: Comparison,
     log: OwnLog | None,
     entry: Entry | None,
     source: Snapshot | None,
@@ -326,5 +354,7 @@ def _published(
         state=_state(home, place, index),
         already=already,
         summary=offer.summary,
+        near_copies=compared.near_copies,
+        not_compared=compared.not_compared,
         source=source,
     )

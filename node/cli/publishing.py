@@ -14,6 +14,7 @@ from node.cli.output import Fields, Lines
 if TYPE_CHECKING:
     from node.api import Node
     from node.cli.session import Session
+    from node.publish import Published
 
 
 @command(
@@ -81,12 +82,28 @@ def publish_command(
     if published.source and published.source.left_out:
         session.output.note(f"not fetched: {', '.join(published.source.left_out)}")
     session.output.result("publish", published, Fields(rows), ids=[published.id or published.cid])
+    _tell_near_copies(session, published)
     if published.id is None:
         session.output.hint("nothing was stored or signed; run it again without --dry-run")
     else:
         session.output.hint(
             f"hand it on with 'pnode export DIR' or 'pnode serve', "
             f"check it with 'pnode verify {published.id[:16]}'"
+        )
+
+
+def _tell_near_copies(session: Session, published: Published) -> None:
+    for near in published.near_copies:
+        if not near.declared:
+            session.output.warn(
+                f"this is nearly {near.id} ({near.title}): cosine {near.cosine}, "
+                f"{near.alike} of {near.layers} layers alike"
+            )
+            session.output.hint(f"if it builds on that one, say so: --derived-from {near.id[:16]}")
+    if published.not_compared:
+        count = len(published.not_compared)
+        session.output.warn(
+            f"not compared with {count} adapter{'' if count == 1 else 's'} whose bytes are not here"
         )
 
 

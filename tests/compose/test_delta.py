@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -16,9 +16,7 @@ from compose.base import open_base
 from compose.delta import (
     Array,
     Deltas,
-    cosine,
     delta_of,
-    inner_product,
     parse_weight,
     weighted_sum,
 )
@@ -110,28 +108,6 @@ def test_deltas_cannot_be_written_and_do_not_follow_their_source() -> None:
     assert held["layer"][0, 0] == 1.0
     with pytest.raises(ValueError, match="read-only"):
         held["layer"][0, 0] = 2.0
-
-
-@settings(max_examples=50)
-@given(
-    hnp.arrays(np.float64, (2, 5), elements=VALUES),
-    hnp.arrays(np.float64, (7, 2), elements=VALUES),
-    hnp.arrays(np.float64, (3, 5), elements=VALUES),
-    hnp.arrays(np.float64, (7, 3), elements=VALUES),
-)
-def test_inner_product_needs_no_delta(a1: Array, b1: Array, a2: Array, b2: Array) -> None:
-    expected = float(np.sum((b1 @ a1) * (b2 @ a2)))
-    assert inner_product({"x": (a1, b1)}, {"x": (a2, b2)}) == pytest.approx(expected, abs=1e-9)
-
-
-def test_cosine_finds_a_copy_a_reversal_and_a_stranger() -> None:
-    stream = np.random.default_rng(7)
-    a, b = stream.normal(size=(2, 5)), stream.normal(size=(6, 2))
-    mixed = ({"x": (2.0 * a[::-1], b[:, ::-1])}, {"x": (a, -b)}, {"y": (a, b)})
-    copy, reversal, stranger = (cosine({"x": (a, b)}, other) for other in mixed)
-    assert copy == pytest.approx(1.0)
-    assert reversal == pytest.approx(-1.0)
-    assert stranger == 0.0
 
 
 @pytest.mark.parametrize("text", ["", "1e3", "0x1", " 1", "nan", "1.", ".5", "1" * 13, "+1"])

@@ -20,7 +20,7 @@ from ledger.errors import (
 )
 from node.api import Node
 from node.home import Home
-from node.inspection import Offer, inspect
+from node.inspection import Offer, Recognised, inspect
 from tests.compose import hostile
 from tests.node.worlds import (
     ADAPTERS,
@@ -277,8 +277,12 @@ REFUSALS = (
         2,
         "llama-9",
     ),
-    Refusal("no licence", spoilt(hostile.with_file("card.json")), 2, "no licence", license=None),
-    Refusal("configuration that is a list", spoilt(hostile.config_text(lambda _: "[]")), 7, "base"),
+    Refusal(
+        "no licence", spoilt(hostile.with_file("card.json", b"{}")), 2, "no licence", license=None
+    ),
+    Refusal(
+        "configuration that is a list", spoilt(hostile.config_text(lambda _: "[]")), 7, "not a JSON"
+    ),
     Refusal("configuration that is no JSON", spoilt(hostile.config_text(lambda _: "{")), 7, "JSON"),
     Refusal(
         "no base named",
@@ -372,9 +376,9 @@ def test_files_that_change_while_they_are_inspected_are_not_signed(
 ) -> None:
     suite = write_suite(tmp_path / "suite")
 
-    def swap(home: Home, directory: Path, base: str | None) -> Offer:
-        offer = inspect(home, directory, base)
-        (directory / "items.jsonl").write_text("never inspected")
+    def swap(recognised: Recognised) -> Offer:
+        offer = inspect(recognised)
+        (recognised.directory / "items.jsonl").write_text("never inspected")
         return offer
 
     monkeypatch.setattr("node.publish.inspect", swap)

@@ -16,9 +16,12 @@ from pathlib import Path
 import click
 import pytest
 
+from compose import admission
+from compose.errors import UnfitAdapterError
 from compose.methods import METHODS
 from compose.methods.method import Method, Number, Option
 from compose.recipe import _FILTERS, _KNOWN
+from compose.similarity import NEAR_COPY
 from compose.suite import _KNOWN as SUITE_KEYS
 from ledger.errors import PnodeError
 from ledger.predicate import FIELDS
@@ -132,6 +135,24 @@ def test_every_error_has_the_exit_code_its_row_says() -> None:
 def test_every_check_is_listed_with_its_sentence() -> None:
     listed = {row[0]: row[1] for row in rows(read("reference", "checks.md")) if len(row) == 2}
     assert {name: listed.get(name) for name in CHECKS} == dict(CHECKS)
+
+
+def test_every_check_of_an_adapter_is_listed_with_its_code_and_limit() -> None:
+    page = read("reference", "adapter.md")
+    sections = {
+        "## Files": admission.FILES,
+        "## Header": admission.HEADER,
+        "## Configuration": admission.CONFIGURATION,
+        "## Fit": admission.FIT,
+        "## Numbers": admission.VALUES,
+    }
+    for heading, checks in sections.items():
+        listed = [row for row in rows(section(page, heading)) if row[0] != "code"]
+        assert listed == [
+            [f"{UnfitAdapterError.code}.{name}", check.rule.strip("`"), check.limit.strip("`")]
+            for name, check in checks.items()
+        ]
+    assert f"cosine > {NEAR_COPY}" in page
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

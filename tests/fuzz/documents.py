@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,26 @@ def tensors() -> tuple[bytes, ...]:
     )
     header += b" " * (-len(header) % 8)
     return (len(header).to_bytes(8, "little") + header + bytes(12),)
+
+
+ADAPTER_CONFIG = b"""{
+"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 4, "bias": "none",
+"target_modules": ["q_proj"], "auto_mapping": null, "rank_pattern": {}, "lora_dropout": 0.1,
+"base_model_name_or_path": "cipher-tiny", "init_lora_weights": true, "use_rslora": false}"""
+_Q = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
+ADAPTER_HEADER = canonical_json(
+    {
+        _Q.format("A"): {"data_offsets": [0, 32], "dtype": "F32", "shape": [2, 4]},
+        _Q.format("B"): {"data_offsets": [32, 56], "dtype": "F32", "shape": [3, 2]},
+    }
+)
+ADAPTER_VALUES = struct.pack("<14f", *(number / 8 for number in range(1, 15)))
+
+
+def weights(header: bytes) -> bytes:
+    """The weights of a tiny adapter under a header, with the padding it needs."""
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + ADAPTER_VALUES
 
 
 _PATH = encode_base64(LEAF)

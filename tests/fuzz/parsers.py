@@ -9,7 +9,7 @@ Where an encoding is canonical, what was accepted must also be what is written.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from io import BytesIO
@@ -20,7 +20,8 @@ from typing import Any
 from attribution.quantile import parse_confidence
 from attribution.record import encode, parse_record
 from attribution.table import CoalitionTable
-from compose.adapter_config import AdapterConfig
+from compose.adapter import inspect_adapter
+from compose.admission import CONFIG, WEIGHTS
 from compose.delta import parse_weight
 from compose.errors import UnfitAdapterError
 from compose.header import read_header
@@ -73,7 +74,7 @@ from tests.attribution.test_record import RECORD
 from tests.attribution.test_record import TABLE as COALITIONS
 from tests.compose.test_lock import LOCK
 from tests.fuzz import documents
-from tests.fuzz.documents import LOG
+from tests.fuzz.documents import ADAPTER_CONFIG, ADAPTER_HEADER, LOG, weights
 
 Parse = Callable[[bytes], object]
 WITNESS = NoteKey("w.example", ED25519_COSIGNATURE, documents.WITNESS.public)
@@ -119,18 +120,26 @@ def of_text(parse: Callable[[str], Any], write: Callable[[Any], str] | None = No
     return exactly(lambda data: parse(text(data)), lambda value: write(value).encode())
 
 
-def on_disk(parse: Callable[[Path], Any], name: str, **others: bytes) -> Parse:
-    """Put the bytes into a file of a folder, with other files beside it; the folder is parsed."""
+def on_disk(
+    parse: Callable[[Path], Any],
+    name: str,
+    others: Mapping[str, bytes] | None = None,
+    frame: Callable[[bytes], bytes] = bytes,
+) -> Parse:
+    """Put the bytes into a file of a folder, with other files beside it; the folder is parsed.
+
+    `frame` puts what every such file has around them.
+    """
 
     @cache
     def folder() -> Path:
         made = Path(tempfile.mkdtemp(prefix="pnode-fuzz-"))
-        for other, content in others.items():
-            (made / other.replace("_", ".")).write_bytes(content)
+        for other, content in (others or {}).items():
+            (made / other).write_bytes(content)
         return made
 
     def parsed(data: bytes) -> object:
-        (folder() / name).write_bytes(data)
+        (folder() / name).write_bytes(frame(data))
         return parse(folder())
 
     return parsed
@@ -228,6 +237,11 @@ def frontier(data: bytes) -> object:
     return [Checkpoint.parse(Note.parse(each.note).text) for each in offered]
 
 
+def adapter(folder: Path) -> object:
+    """Everything that is looked at before an adapter is accepted; what is, can be used."""
+    return inspect_adapter(folder, None).factors()
+
+
 def config(parse: Callable[..., object]) -> Parse:
     """A configuration file of an adapter or a model."""
     return lambda data: parse(
@@ -258,7 +272,6 @@ def lines(*entries: bytes) -> bytes:
 
 
 _WHAT: dict[str, Any] = {"what": "it"}
-_ADAPTER = documents.DATA / "adapters" / "ada"
 _TOML, _ITEMS = ((documents.SUITE / name).read_bytes() for name in ("suite.toml", "items.jsonl"))
 _CHOICES = documents.CHOICES.encode()
 _PEERS = b'peers = [\n    "https://ledger.example",\n    "/media/usb/pnode",\n]\n'
@@ -297,13 +310,15 @@ PARSERS = (
     Parser("peers", on_disk(peers, "peers.toml"), (_PEERS,)),
     Parser("store-settings", on_disk(read_store_settings, "store.toml"), (_STORE,)),
     Parser("ipfs-address", of_text(parse_ipfs_address), (b"/ip6/::1/tcp/5001/https", b"http://127.0.0.1:5001")),
-    Parser("adapter-config", config(AdapterConfig.parse), ((_ADAPTER / "adapter_config.json").read_bytes(),)),
+    Parser("adapter-config", on_disk(adapter, CONFIG, {WEIGHTS: weights(ADAPTER_HEADER)}), (ADAPTER_CONFIG,)),
+    Parser("adapter-header", on_disk(adapter, WEIGHTS, {CONFIG: ADAPTER_CONFIG}, weights), (ADAPTER_HEADER,)),
+    Parser("adapter-weights", on_disk(adapter, WEIGHTS, {CONFIG: ADAPTER_CONFIG}), (weights(ADAPTER_HEADER),)),
     Parser("base-config", config(LlamaShape.parse), ((documents.DATA / "base" / "config.json").read_bytes(),)),
     Parser("safetensors", on_disk(lambda folder: read_header(folder / "a.safetensors", what="a"), "a.safetensors"), documents.tensors()),
     Parser("recipe", lambda data: parse_recipe(data, what="recipe"), (documents.RECIPE,)),
-    Parser("suite", on_disk(open_suite, "suite.toml", items_jsonl=_ITEMS), (_TOML,)),
-    Parser("suite-items", on_disk(open_suite, "items.jsonl", suite_toml=_TOML), (_ITEMS,)),
-    Parser("suite-choices", on_disk(open_suite, "items.jsonl", suite_toml=_CHOICES), (documents.CHOICE_ITEM,)),
+    Parser("suite", on_disk(open_suite, "suite.toml", {"items.jsonl": _ITEMS}), (_TOML,)),
+    Parser("suite-items", on_disk(open_suite, "items.jsonl", {"suite.toml": _TOML}), (_ITEMS,)),
+    Parser("suite-choices", on_disk(open_suite, "items.jsonl", {"suite.toml": _CHOICES}), (documents.CHOICE_ITEM,)),
     Parser("lock", exactly(Lock.parse, lambda lock: lock.encode()), (LOCK.encode(),)),
     Parser("outcomes", parse_outcomes, (_OUTCOMES,)),
     Parser("coalition-table", exactly(CoalitionTable.parse, lambda table: table.encode()), (COALITIONS.encode(),)),

@@ -13,9 +13,11 @@ calls, so several objects and processes can use one home; writers take turns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ledger.errors import EvidenceError, UnavailableError, UsageError
 from node.clock import Clock, utc_now
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
     from node.publish import Published, Withdrawn
     from node.reading import Listed, LogLine, Shown
     from node.reporting import Reported
+    from node.storage.pinning import DaemonPins
+
+BACKLOG_SECONDS: Final = 60.0
+"""How long a publication also sends a daemon what earlier ones could not; a sync takes longer."""
 
 
 def _silent(step: str, done: int, total: int) -> None:
@@ -117,6 +123,8 @@ class Node:
     ) -> Published:
         """Publish a PEFT adapter or a task suite; see `node.publish`.
 
+        The IPFS daemon of store.toml, if there is one, gets it after its entry exists.
+
         Args:
             source: a directory, or as text `hf:OWNER/NAME@REVISION` on the Hugging Face hub.
             title, license, base, terms, supersedes, derived_from: what is said about it.
@@ -125,9 +133,10 @@ class Node:
         from node.hub import PREFIX
         from node.publish import Terms, publish, publish_from_hub
 
+        self._check_daemon()
         said = Terms(title, license, base, terms, supersedes, derived_from)
         if isinstance(source, str) and source.startswith(PREFIX):
-            return publish_from_hub(
+            published = publish_from_hub(
                 self.home,
                 source,
                 said,
@@ -136,7 +145,9 @@ class Node:
                 dry_run=dry_run,
                 clock=self._clock,
             )
-        return publish(self.home, Path(source), said, dry_run=dry_run, clock=self._clock)
+        else:
+            published = publish(self.home, Path(source), said, dry_run=dry_run, clock=self._clock)
+        return published if dry_run else replace(published, pins=self._pin())
 
     def withdraw(self, id_: str, reason: str) -> Withdrawn:
         """Stop the future use of one of this node's contributions."""
@@ -263,7 +274,8 @@ class Node:
         """Lock, assemble, evaluate and record a recipe."""
         from node.composing import compose
 
-        return compose(
+        self._check_daemon()
+        composed = compose(
             self.home,
             recipe,
             output=output,
@@ -272,6 +284,7 @@ class Node:
             progress=self._progress,
             clock=self._clock,
         )
+        return composed if dry_run else replace(composed, pins=self._pin())
 
     def replay(self, id_: str, sample: int | None = None, *, attest: bool = False) -> Replayed:
         """Rebuild and re-score what an entry claims, in a new process."""
@@ -289,7 +302,8 @@ class Node:
         """Compute and record what each member of a composition is worth."""
         from node.attributing import attribute
 
-        return attribute(
+        self._check_daemon()
+        attributed = attribute(
             self.home,
             id_,
             estimator=estimator,
@@ -298,6 +312,7 @@ class Node:
             progress=self._progress,
             clock=self._clock,
         )
+        return replace(attributed, pins=self._pin())
 
     def report(self, id_: str, output: Path) -> Reported:
         """Write the governance report of an attribution as HTML, JSON and CSV."""
@@ -310,7 +325,8 @@ class Node:
     ) -> Sequence[SyncReport]:
         """Pull and verify what peers hold, and push what they lack; by default with every peer.
 
-        With `repair` every block held is hashed again, and replaced if it is damaged.
+        With `repair` every block held is hashed again, and replaced if it is damaged. With `push`
+        the IPFS daemon of store.toml gets what it lacks (`pins` says what it has).
         A peer that cannot be read has a report without logs and with its error.
 
         Raises:
@@ -323,7 +339,12 @@ class Node:
         addresses = [parse_address(text) for text in peers or list_peers(self.home)]
         if not addresses:
             raise UsageError("no peer to sync with", hint="add one: pnode peer add URL|DIR")
-        return [self._sync(address, push=push, repair=repair) for address in addresses]
+        if push:
+            self._check_daemon()
+        reports = [self._sync(address, push=push, repair=repair) for address in addresses]
+        if push:
+            self._pin(math.inf)
+        return reports
 
     def _sync(self, address: str, *, push: bool, repair: bool) -> SyncReport:
         from node.peering.source import open_source
@@ -341,6 +362,29 @@ class Node:
                 )
         except (UnavailableError, EvidenceError) as error:
             return SyncReport(address, (), 0, (), (), (error,))
+
+    def pins(self) -> DaemonPins | None:
+        """Return what is known of the IPFS daemon's pins, without asking it; None without one."""
+        from node.storage.pinning import daemon_pins
+
+        return daemon_pins(self.home)
+
+    def _check_daemon(self) -> None:
+        """Refuse a daemon that is configured wrongly before there is something to send."""
+        from node.storage.pinning import open_daemon
+
+        open_daemon(self.home)
+
+    def _pin(self, seconds: float = BACKLOG_SECONDS) -> DaemonPins | None:
+        from node.storage.pinning import pin_published
+
+        return pin_published(
+            self.home,
+            offline=self._offline,
+            seconds=seconds,
+            progress=self._progress,
+            now=self._clock,
+        )
 
     def recover(
         self, peers: Sequence[str] = (), confirm: Callable[[str], None] | None = None

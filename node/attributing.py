@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from attribution.attribute import Attribution, TableSource
     from compose.lock import Lock
     from compose.outcomes import Outcome
+    from node.storage.pinning import DaemonPins
 
 EstimatorName = Literal["auto", "exact", "permutation"]
 
@@ -54,6 +55,7 @@ class Attributed:
     coalitions: dict[str, int]
     record: str
     table: str
+    pins: DaemonPins | None = None
 
 
 def attribute(

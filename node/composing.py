@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from compose.recipe import Recipe
     from compose.resolve import Candidate
     from compose.system import System
+    from node.storage.pinning import DaemonPins
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a step, how much of it is done and how much there is."""
@@ -51,6 +52,7 @@ class Composed:
     scores: dict[str, dict[str, Any]]
     files: list[str]
     warnings: list[str]
+    pins: DaemonPins | None = None
 
 
 def silent(step: str, done: int, total: int) -> None:

@@ -29,6 +29,7 @@ from node.identity.keyfile import SealedSeed
 from node.identity.keyring import holds_recovery_key
 from node.identity.seeds import read_key_file
 from node.peering.guard import ask_peers
+from node.storage.pinning import open_daemon
 
 OK: Final = "ok"
 WARN: Final = "warn"
@@ -69,12 +70,18 @@ class Diagnosed:
 
 
 def diagnose(
-    home: Path, state: Path, *, offline: bool = True, clock: Callable[[], float] = time.time
+    home: Path,
+    state: Path,
+    *,
+    offline: bool = True,
+    ipfs: str | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Diagnosed:
     """Run every check on this installation and the home at a path, which need not exist."""
     checks = [*_installation(), *_clock(home, clock), *_home(home, state)]
     if (home / MARKER).is_file():
         checks += _peers(home, state, offline=offline)
+        checks += _daemon(home, state, ipfs, offline=offline)
     return Diagnosed(all(check.status != FAIL for check in checks), checks)
 
 
@@ -250,6 +257,23 @@ def _peers(path: Path, state: Path, *, offline: bool) -> Iterator[Diagnosis]:
                 yield Diagnosis(name, FAIL, asked.error.message, asked.error.hint)
     except PnodeError as error:
         yield Diagnosis("peers", FAIL, error.message, error.hint)
+
+
+def _daemon(path: Path, state: Path, ipfs: str | None, *, offline: bool) -> Iterator[Diagnosis]:
+    """Ask the IPFS daemon of this home how it is; publishing works without it."""
+    try:
+        home = replace(Home.open(path, state), untouched=True, ipfs=ipfs)
+        daemon = open_daemon(home, offline=offline)
+        if daemon is None:
+            return
+        health = daemon.health()
+        fix = "" if health.ok else "start it, or correct its address in store.toml"
+        detail = f"{daemon.address}: {health.detail}" if health.ok else health.detail
+        yield Diagnosis("ipfs", OK if health.ok else WARN, detail, fix)
+    except UnavailableError as error:
+        yield Diagnosis("ipfs", WARN, error.message, error.hint)
+    except PnodeError as error:
+        yield Diagnosis("ipfs", FAIL, error.message, error.hint)
 
 
 def _version(name: str) -> str | None:

@@ -58,7 +58,8 @@ class Home:
     """An opened home; `origin` and `author` are its public identity.
 
     `unlock` gives the passphrase when protected keys are needed, never for reading. With
-    `untouched`, reading works on a copy and changes not a byte of the folder.
+    `untouched`, reading works on a copy and changes not a byte of the folder. `ipfs` is the address
+    of an IPFS daemon to use instead of the one in store.toml.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class Home:
     author: str
     untouched: bool = False
     unlock: Unlock = field(default=from_environment, compare=False, repr=False)
+    ipfs: str | None = None
 
     @classmethod
     def init(

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ledger.append import OwnLog
 from ledger.encoding import canonical_json
@@ -31,6 +31,9 @@ from node.nearcopies import Comparison, NearCopy, near_copies
 from node.peering.policyfile import home_policy
 from node.peering.states import entry_state
 from node.reading import load_view
+
+if TYPE_CHECKING:
+    from node.storage.pinning import DaemonPins
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Published:
     near_copies: list[NearCopy]
     not_compared: list[str]
     source: Snapshot | None = None
+    pins: DaemonPins | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import click
 from node.cli.arguments import PATH
 from node.cli.options import Group, command
 from node.cli.output import Fields, Lines, Table
+from node.cli.pinning import pins_cell, warn_of_pending
 
 if TYPE_CHECKING:
     from node.cli.session import Session
@@ -94,6 +95,7 @@ def compose_command(session: Session, recipe: Path, output: Path | None, dry_run
                 ("id", composed.id),
                 ("evaluation", composed.evaluation),
                 *((f"score {name}", text) for name, text in scores),
+                ("ipfs", pins_cell(composed.pins)),
             ]
         ),
         Lines([f"wrote  {name}" for name in composed.files]),
@@ -101,6 +103,7 @@ def compose_command(session: Session, recipe: Path, output: Path | None, dry_run
     )
     for warning in composed.warnings:
         session.output.warn(warning)
+    warn_of_pending(session.output, composed.pins)
     if composed.id is None:
         session.output.hint("nothing was run or signed; run it again without --dry-run")
     else:

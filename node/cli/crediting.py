@@ -12,6 +12,7 @@ import click
 from node.cli.arguments import ENTRY_ID, PATH
 from node.cli.options import command
 from node.cli.output import Cell, Fields, Lines, Row, Table
+from node.cli.pinning import pins_cell, warn_of_pending
 from node.cli.record import to_record
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def attribute_command(
                 ("efficiency gap", attributed.efficiency_gap),
                 ("intervals", f"{confidence}, from {_sources(values)}"),
                 ("id", attributed.id),
+                ("ipfs", pins_cell(attributed.pins)),
             ]
         ),
         Lines([""]),
@@ -81,6 +83,7 @@ def attribute_command(
         ),
         ids=[attributed.id],
     )
+    warn_of_pending(session.output, attributed.pins)
     session.output.hint(
         f"write the page to share with 'pnode report {attributed.id[:16]} -o report.html'"
     )

@@ -24,14 +24,17 @@ _RC_FILES = {
 def doctor_command(session: Session) -> None:
     """Check this installation and home.
 
-    One line per check with what to do about it. Asks the peers of this home for its own log, unless
-    --offline is given. Changes nothing else; exit code 1 if something is
-    broken, 0 if everything works or could merely be better.
+    One line per check with what to do about it. Asks the peers of this home for its own log, and
+    its IPFS daemon how it is, unless --offline is given. Changes nothing else; exit code 1 if
+    something is broken, 0 if everything works or could merely be better.
     """
     from node.doctor import diagnose
     from node.home import state_folder
 
-    diagnosed = diagnose(session.home_path(), state_folder(), offline=session.settings.offline)
+    asked = session.settings
+    diagnosed = diagnose(
+        session.home_path(), state_folder(), offline=asked.offline, ipfs=asked.ipfs
+    )
     rows: list[Row] = [
         [
             Cell(check.status, _STYLE[check.status]),

@@ -10,10 +10,12 @@ import click
 
 from node.cli.options import command
 from node.cli.output import Cell, Fields, Table
+from node.cli.pinning import pending_table, pins_cell, warn_of_pending
 
 if TYPE_CHECKING:
     from node.api import Node
     from node.cli.session import Session
+    from node.storage.pinning import DaemonPins
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Standing:
     bases: list[str]
     peers: list[str]
     can_sign: bool
+    pins: DaemonPins | None
 
 
 @command(
@@ -108,7 +111,7 @@ def init_command(session: Session, name: str, passphrase: bool) -> None:
 
 @command("status", "pnode status", "pnode status --json", "pnode --home ./copied-folder status")
 def status_command(session: Session) -> None:
-    """Show this home: its logs, what is signed and witnessed, peers."""
+    """Show this home: its logs, what is signed, witnessed and pinned, peers."""
     standing = _standing(session.node())
     logs = [
         [
@@ -135,11 +138,14 @@ def status_command(session: Session) -> None:
                 ("keys", "here" if standing.can_sign else "not here: read-only"),
                 ("bases", ", ".join(standing.bases) or "none"),
                 ("peers", ", ".join(standing.peers) or "none"),
+                ("ipfs", pins_cell(standing.pins)),
             ]
         ),
         Table(["LOG", "ENTRIES", "SIGNED", "WITNESSED", "HELD AS"], logs),
+        *pending_table(standing.pins),
         ids=[standing.origin],
     )
+    warn_of_pending(session.output, standing.pins)
     if any(log.frozen for log in standing.logs):
         session.output.hint(
             "a frozen log signed two histories: 'pnode evidence list' has the proof"
@@ -192,4 +198,5 @@ def _standing(node: Node) -> Standing:
         bases=[base.name for base in node.bases()],
         peers=list(node.peers()),
         can_sign=(home.path / "keys" / "seed").is_file(),
+        pins=node.pins(),
     )

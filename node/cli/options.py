@@ -28,6 +28,7 @@ GLOBALS = (
     "-q",
     "-v",
     "--offline",
+    "--ipfs ADDRESS",
     "--yes",
     "--passphrase-file FILE",
     "--no-color",
@@ -48,6 +49,7 @@ class Settings:
     quiet: bool = False
     verbose: int = 0
     offline: bool = False
+    ipfs: str | None = None
     yes: bool = False
     passphrase_file: Path | None = None
     no_color: bool = False
@@ -86,6 +88,11 @@ def global_options(*, top: bool) -> list[click.Parameter]:
         option("-q", "--quiet", is_flag=True, help="Only ids, one per line; no hints."),
         option("-v", "--verbose", count=True, help="More detail on standard error."),
         option("--offline", is_flag=True, help="Never open a network connection."),
+        option(
+            "--ipfs",
+            metavar="ADDRESS",
+            help="The IPFS daemon that keeps what you publish, instead of the one in store.toml.",
+        ),
         option("--yes", is_flag=True, help="Answer every question with yes."),
         option(
             "--passphrase-file",

@@ -12,6 +12,7 @@ from node.cli.arguments import PATH
 from node.cli.failure import gravest
 from node.cli.options import Group, command
 from node.cli.output import Cell, Fields, Row, Table
+from node.cli.pinning import warn_of_pending
 
 if TYPE_CHECKING:
     from node.cli.session import Session
@@ -85,9 +86,12 @@ def sync_command(session: Session, peers: tuple[str, ...], no_push: bool, repair
     """Pull logs and blocks from peers, and push your own log.
 
     With all peers of this home if none is named. Everything is verified before it is kept. A
-    directory is only read; a URL that takes no pushes is no error.
+    directory is only read; a URL that takes no pushes is no error. An IPFS daemon of store.toml
+    gets what you published and it lacks.
     """
-    reports = session.node().sync(peers, push=not no_push, repair=repair)
+    node = session.node()
+    reports = node.sync(peers, push=not no_push, repair=repair)
+    pins = node.pins()
     synced = [_line(report) for report in reports]
     rows: list[Row] = [
         [
@@ -101,7 +105,7 @@ def sync_command(session: Session, peers: tuple[str, ...], no_push: bool, repair
     ]
     session.output.result(
         "sync",
-        {"peers": synced},
+        {"peers": synced, "pins": pins},
         Table(["PEER", "ADDED", "PUSHED", "ENTRIES", "STATE"], rows),
         ids=[line["peer"] for line in synced if not line["errors"]],
     )
@@ -115,6 +119,8 @@ def sync_command(session: Session, peers: tuple[str, ...], no_push: bool, repair
                     f"{line['peer']} lacks {line['missing']} of the blocks its entries name; "
                     "another peer may have them, and 'pnode audit' says what they are"
                 )
+    if not no_push:
+        warn_of_pending(session.output, pins)
     if errors:
         code = gravest([error["exit_code"] for error in errors])
         click.get_current_context().exit(code)

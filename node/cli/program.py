@@ -35,7 +35,7 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
     "Begin": {
         "init": Listing("identity", "Create a home: keys, log and first entry."),
         "status": Listing(
-            "identity", "Show this home: its logs, what is signed and witnessed, peers."
+            "identity", "Show this home: its logs, what is signed, witnessed and pinned, peers."
         ),
         "key": Listing("keys", "Show, rotate, recover, revoke and protect the keys of this home."),
         "demo": Listing("story", "Play the whole story on small real models."),

@@ -9,7 +9,8 @@ import click
 
 from node.cli.arguments import ENTRY_ID, PATH_OR_HUB
 from node.cli.options import command
-from node.cli.output import Fields, Lines
+from node.cli.output import Cell, Fields, Lines
+from node.cli.pinning import pins_cell, warn_of_pending
 
 if TYPE_CHECKING:
     from node.api import Node
@@ -67,7 +68,7 @@ def publish_command(
         dry_run=dry_run,
     )
     size = sum(file.bytes for file in published.files)
-    rows: list[tuple[str, str | None]] = [
+    rows: list[tuple[str, Cell | str | None]] = [
         ("from", str(published.source) if published.source else None),
         ("checked", f"{published.kind}  {published.summary}"),
         ("files", f"{len(published.files)}, {size:,} bytes"),
@@ -79,10 +80,12 @@ def publish_command(
             (published.state, place + ("  (was there already)" if published.already else ""))
         )
         rows.append(("id", published.id))
+    rows.append(("ipfs", pins_cell(published.pins)))
     if published.source and published.source.left_out:
         session.output.note(f"not fetched: {', '.join(published.source.left_out)}")
     session.output.result("publish", published, Fields(rows), ids=[published.id or published.cid])
     _tell_near_copies(session, published)
+    warn_of_pending(session.output, published.pins)
     if published.id is None:
         session.output.hint("nothing was stored or signed; run it again without --dry-run")
     else:

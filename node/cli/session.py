@@ -70,7 +70,7 @@ class Session:
             offline=self.settings.offline,
             progress=self.progress(),
         )
-        node.home = replace(node.home, unlock=self.unlock)
+        node.home = replace(node.home, unlock=self.unlock, ipfs=self.settings.ipfs)
         return node
 
     def unlock(self) -> bytes:

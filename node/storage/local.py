@@ -19,6 +19,7 @@ from ledger.cid import Cid
 from ledger.database import storage_errors
 from ledger.errors import MalformedError, NotFoundError
 from node.durable import TEMPORARY, make_folder, write_atomic
+from node.storage.pinset import PinSet
 
 
 class LocalStore:
@@ -26,7 +27,7 @@ class LocalStore:
 
     def __init__(self, path: Path) -> None:
         self._blocks = path / "blocks"
-        self._pins = path / "pins"
+        self._pins = PinSet(path / "pins")
 
     def put_dag(self, root: Cid, blocks: Iterable[tuple[Cid, bytes]]) -> None:
         """Store blocks and pin their root."""
@@ -109,29 +110,23 @@ class LocalStore:
 
     def pin(self, root: Cid) -> None:
         """Keep everything below a root."""
-        make_folder(self._pins)
-        if not (self._pins / str(root)).exists():
-            write_atomic(self._pins / str(root), b"")
+        self._pins.add(root)
 
     def unpin(self, root: Cid) -> None:
         """Stop keeping what is below a root."""
-        with storage_errors(self._pins):
-            (self._pins / str(root)).unlink(missing_ok=True)
+        self._pins.discard(root)
 
     def is_pinned(self, root: Cid) -> bool:
         """Whether a root is kept; whoever pins one has completed what is below it."""
-        return (self._pins / str(root)).exists()
+        return root in self._pins
 
     def pins(self) -> Iterator[Cid]:
         """Yield the pinned roots in order of their text."""
-        if self._pins.is_dir():
-            for path in sorted(self._pins.iterdir()):
-                if not path.name.startswith("."):
-                    yield Cid.parse(path.name)
+        yield from self._pins
 
     def health(self) -> Health:
         """Say how much is pinned and how much space is left."""
-        place = next(folder for folder in self._pins.parents if folder.is_dir())
+        place = next(folder for folder in self._pins.folder.parents if folder.is_dir())
         try:
             pinned = sum(1 for _ in self.pins())
             free = shutil.disk_usage(place).free

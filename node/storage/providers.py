@@ -25,7 +25,7 @@ def providers_of(home: Home, *, offline: bool) -> Iterator[list[Provider]]:
     Raises:
         MalformedError: if `peers.toml` or `store.toml` is not in the accepted form.
     """
-    settings = read_store_settings(home.path)
+    settings = read_store_settings(home)
     addresses = dict.fromkeys((*list_peers(home), *settings.gateways))
     with ExitStack() as opened:
 

@@ -10,11 +10,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from ledger.errors import MalformedError
 from node.configfile import check_names, distinct_texts, read_config
+from node.home import Home
 from node.peering.source import parse_address
 from node.storage.ipfsaddress import parse_ipfs_address
 
@@ -32,17 +32,17 @@ class StoreSettings:
     gateways: tuple[str, ...] = ()
 
 
-def read_store_settings(home: Path, *, ipfs: str | None = None) -> StoreSettings:
-    """Return what `store.toml` says; an `ipfs` address given otherwise wins over the one there.
+def read_store_settings(home: Home) -> StoreSettings:
+    """Return what `store.toml` says; a daemon that the home was opened with comes first.
 
     Raises:
         MalformedError: if the file is not in the accepted form.
-        UsageError: if the address given is none.
+        UsageError: if the home was opened with something that is no address.
     """
-    said = read_config(home / STORE_FILE, _parse, hint=_HINT) or StoreSettings()
-    if ipfs is None:
+    said = read_config(home.path / STORE_FILE, _parse, hint=_HINT) or StoreSettings()
+    if home.ipfs is None:
         return said
-    return StoreSettings(parse_ipfs_address(ipfs), said.gateways)
+    return StoreSettings(parse_ipfs_address(home.ipfs), said.gateways)
 
 
 def _parse(value: dict[str, Any]) -> StoreSettings:

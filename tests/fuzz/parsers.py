@@ -61,6 +61,7 @@ from ledger.tile import Tile, encode_bundle, split_bundle, split_hashes
 from ledger.tlogproof import TlogProof
 from ledger.unixfs import Limits, read_directory, read_file, walk
 from ledger.witness import AddCheckpoint, encode_answer, parse_answer, parse_conflict
+from node.home import Home
 from node.peering.loglist import encode_frontier, encode_logs, parse_logs, split_frontier
 from node.peering.peers import list_peers
 from node.peering.pushing import Standing
@@ -255,6 +256,11 @@ def peers(folder: Path) -> object:
     return list_peers(home)
 
 
+def store_settings(folder: Path) -> object:
+    """Where a home of which only the folder is there keeps blocks."""
+    return read_store_settings(Home(folder, folder, "", "", ""))
+
+
 def gateway(data: bytes) -> object:
     """A request for blocks: a query, in the next line what is accepted, and then a path."""
     query, accept, path = [*text(data).split("\n", 2), "", ""][:3]
@@ -308,7 +314,7 @@ PARSERS = (
     Parser("gateway", gateway, (b"format=car&dag-scope=all&car-dups=y\napplication/vnd.ipld.raw;q=0.5, */*", b"\napplication/vnd.ipld.car;version=1;order=unk;dups=n\na/b")),
     Parser("address", of_text(parse_address), (b"https://ledger.example", b"/media/usb/pnode")),
     Parser("peers", on_disk(peers, "peers.toml"), (_PEERS,)),
-    Parser("store-settings", on_disk(read_store_settings, "store.toml"), (_STORE,)),
+    Parser("store-settings", on_disk(store_settings, "store.toml"), (_STORE,)),
     Parser("ipfs-address", of_text(parse_ipfs_address), (b"/ip6/::1/tcp/5001/https", b"http://127.0.0.1:5001")),
     Parser("adapter-config", on_disk(adapter, CONFIG, {WEIGHTS: weights(ADAPTER_HEADER)}), (ADAPTER_CONFIG,)),
     Parser("adapter-header", on_disk(adapter, WEIGHTS, {CONFIG: ADAPTER_CONFIG}, weights), (ADAPTER_HEADER,)),

@@ -7,30 +7,36 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import MalformedError, UsageError
+from node.home import Home
 from node.storage.ipfsaddress import parse_ipfs_address
 from node.storage.settings import MAX_GATEWAYS, STORE_FILE, StoreSettings, read_store_settings
 
 DAEMON = "/ip4/127.0.0.1/tcp/5001"
 
 
+def home_at(path: Path, ipfs: str | None = None) -> Home:
+    """A home of which only the folder is there."""
+    return Home(path, path, "", "", "", ipfs=ipfs)
+
+
 def test_without_a_file_there_is_the_local_store_alone(tmp_path: Path) -> None:
-    assert read_store_settings(tmp_path) == StoreSettings("", ())
+    assert read_store_settings(home_at(tmp_path)) == StoreSettings("", ())
 
 
 def test_the_file_names_a_daemon_and_gateways(tmp_path: Path) -> None:
     (tmp_path / STORE_FILE).write_text(
         'ipfs = "http://127.0.0.1:5001"\ngateways = ["https://a.example", "http://b.example:80"]\n'
     )
-    said = read_store_settings(tmp_path)
+    said = read_store_settings(home_at(tmp_path))
     assert said == StoreSettings(DAEMON, ("https://a.example", "http://b.example:80"))
 
 
 def test_an_address_given_otherwise_wins(tmp_path: Path) -> None:
     (tmp_path / STORE_FILE).write_text(f'ipfs = "{DAEMON}"\ngateways = ["https://a.example"]\n')
-    said = read_store_settings(tmp_path, ipfs="/dns/ipfs.example/tcp/443/https")
+    said = read_store_settings(home_at(tmp_path, "/dns/ipfs.example/tcp/443/https"))
     assert said == StoreSettings("/dns/ipfs.example/tcp/443/https", ("https://a.example",))
     with pytest.raises(UsageError, match="nonsense"):
-        read_store_settings(tmp_path, ipfs="nonsense")
+        read_store_settings(home_at(tmp_path, "nonsense"))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def test_a_file_in_another_form_is_refused_by_name(
 ) -> None:
     (tmp_path / STORE_FILE).write_bytes(content)
     with pytest.raises(MalformedError, match=STORE_FILE) as caught:
-        read_store_settings(tmp_path)
+        read_store_settings(home_at(tmp_path))
     assert said in caught.value.message
     assert "delete" in caught.value.hint
 

@@ -14,6 +14,7 @@ calls, so several objects and processes can use one home; writers take turns.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from node.publish import Published, Withdrawn
     from node.reading import Listed, LogLine, Shown
     from node.reporting import Reported
+    from node.storage.carfiles import CarFile
+    from node.storage.garbage import Collected
+    from node.storage.keeping import Kept, StoreStatus
     from node.storage.pinning import DaemonPins
 
 BACKLOG_SECONDS: Final = 60.0
@@ -50,6 +54,10 @@ BACKLOG_SECONDS: Final = 60.0
 
 def _silent(step: str, done: int, total: int) -> None:
     del step, done, total
+
+
+def _refuse(question: str) -> None:
+    raise UsageError(f"{question} needs a yes", hint="give `confirm`")
 
 
 class Node:
@@ -369,6 +377,53 @@ class Node:
 
         return daemon_pins(self.home)
 
+    def store_status(self) -> StoreStatus:
+        """Return what the store holds and lacks, and what the IPFS daemon says."""
+        from node.storage.keeping import store_status
+
+        return store_status(self.home, offline=self._offline)
+
+    def store_pin(self, id_or_cid: str) -> Kept:
+        """Bring an artifact here and keep it, here and at the IPFS daemon."""
+        from node.storage.keeping import pin
+
+        return pin(self.home, id_or_cid, offline=self._offline, progress=self._progress)
+
+    def store_unpin(self, id_or_cid: str, confirm: Callable[[str], None] | None = None) -> Kept:
+        """Stop keeping an artifact.
+
+        `confirm` is asked first if an entry of this home in force offers it.
+
+        Raises:
+            UsageError: if it is not kept, the answer is no, or nobody is there to ask.
+        """
+        from node.storage.keeping import own_offer, unpin
+
+        root, entry = own_offer(self.home, id_or_cid)
+        if entry:
+            (confirm or _refuse)(f"stop keeping {root}, which your entry {entry} offers")
+        return unpin(self.home, root, offline=self._offline)
+
+    def store_gc(self, older_than_hours: float = 24.0, *, dry_run: bool = False) -> Collected:
+        """Remove the blocks that nothing pinned has, if they were not stored or used lately."""
+        from node.storage.garbage import collect
+
+        before = time.time() - 3_600 * older_than_hours
+        return collect(self.home.store, before=before, dry_run=dry_run, progress=self._progress)
+
+    def store_export(self, id_or_cid: str, file: Path) -> CarFile:
+        """Write an artifact to a new CAR file."""
+        from node.fetching import find_artifact
+        from node.storage.carfiles import export_car
+
+        return export_car(self.home.store, find_artifact(self.home, id_or_cid).cid, file)
+
+    def store_import(self, file: Path) -> CarFile:
+        """Store what a CAR file holds, every block verified, and keep it."""
+        from node.storage.carfiles import import_car
+
+        return import_car(self.home.store, file, self._progress)
+
     def _check_daemon(self) -> None:
         """Refuse a daemon that is configured wrongly before there is something to send."""
         from node.storage.pinning import open_daemon
@@ -401,13 +456,10 @@ class Node:
         from node.peering.recovering import recover
         from node.peering.source import parse_address
 
-        def refuse(question: str) -> None:
-            raise UsageError(f"{question} needs a yes", hint="give `confirm`")
-
         addresses = [parse_address(text) for text in peers or list_peers(self.home)]
         if not addresses:
             raise UsageError("no peer to recover from", hint="name one: pnode recover URL|DIR")
-        return recover(self.home, addresses, confirm=confirm or refuse, offline=self._offline)
+        return recover(self.home, addresses, confirm=confirm or _refuse, offline=self._offline)
 
     def add_peer(self, address: str) -> str:
         """Remember a peer to sync with, or the key of a log that may be pushed here."""

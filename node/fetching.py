@@ -43,6 +43,15 @@ class Fetched:
     providers: tuple[Used, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a text names, whether an entry here names it too, and a warning about that entry."""
+
+    cid: Cid
+    named: bool = False
+    warning: str = ""
+
+
 def fetch(
     home: Home, text: str, directory: Path, *, offline: bool = False, progress: Progress
 ) -> Fetched:
@@ -64,13 +73,14 @@ def fetch(
     """
     if directory.exists():
         raise UsageError(f"{directory}: exists already", hint="give a new directory to -o")
-    cid, named, warning = _artifact(home, text)
+    found = find_artifact(home, text)
+    cid = found.cid
     with providers_of(home, offline=offline) as providers:
         gathering = Gathering(home.store, providers, progress)
         try:
             gathering.gather(cid)
         except NotFoundError as error:
-            if not named:
+            if not found.named:
                 raise
             raise IncompleteError(f"artifact {cid}: {error.message}") from None
         try:
@@ -79,7 +89,7 @@ def fetch(
             files = _repaired(gathering, home, cid, directory, damage)
         home.store.pin(cid)
         used = [Used(each.address, each.blocks, each.dropped) for each in providers]
-    return Fetched(str(cid), files, warning, tuple(u for u in used if u.blocks or u.dropped))
+    return Fetched(str(cid), files, found.warning, tuple(u for u in used if u.blocks or u.dropped))
 
 
 def _repaired(
@@ -102,18 +112,23 @@ def _extract(home: Home, cid: Cid, directory: Path) -> list[str]:
     return [str(cid)]
 
 
-def _artifact(home: Home, text: str) -> tuple[Cid, bool, str]:
-    """Return what to fetch, whether an entry here names it, and a warning about that entry."""
+def find_artifact(home: Home, text: str) -> Named:
+    """Return the artifact of an entry, given by its id or its beginning, or the CID itself.
+
+    Raises:
+        UsageError: if the entry names no artifact.
+        NotFoundError: if the text is neither the id of an entry nor a CID.
+    """
     cid = _parse(text)
     if cid is not None and home.store.has(cid):
-        return cid, False, ""
+        return Named(cid)
     with home.reading() as database:
         try:
             id_ = resolve_id(database, text)
         except NotFoundError:
             if cid is None:
                 raise
-            return cid, False, ""
+            return Named(cid)
         ledger = load_view(database)
     placed = ledger.entries.get(id_)
     cids = artifact_cids(placed.entry.statement) if placed else ()
@@ -121,7 +136,9 @@ def _artifact(home: Home, text: str) -> tuple[Cid, bool, str]:
         raise UsageError(f"{id_} names no artifact", hint="see 'pnode list' for contributions")
     offered = ledger.contributions.get(id_)
     gone = offered is not None and offered.status != "active"
-    return cids[0], True, f"{id_} is {offered.status}" if offered and gone else ""
+    return Named(
+        cids[0], named=True, warning=f"{id_} is {offered.status}" if offered and gone else ""
+    )
 
 
 def _parse(text: str) -> Cid | None:

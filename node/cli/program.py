@@ -72,6 +72,7 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
         "sync": Listing("peering", "Pull logs and blocks from peers, and push your own log."),
         "serve": Listing("peering", "Serve logs, blocks and pages over HTTP."),
         "export": Listing("peering", "Write everything served into a directory."),
+        "store": Listing("storing", "Show, keep, let go, clean, import and export blocks."),
     },
     "Diagnose": {
         "recover": Listing("recovery", "Bring this home's own log back from peers."),

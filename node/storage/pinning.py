@@ -164,6 +164,20 @@ def pin_published(
     return known.remember(now(), problem)
 
 
+def note_pin(home: Home, root: Cid, *, pinned: bool) -> None:
+    """Note that the daemon of a home keeps a root now, or keeps it no longer."""
+    pins = _pins_at(home, read_store_settings(home).ipfs)
+    if pinned:
+        pins.add(root)
+    else:
+        pins.discard(root)
+
+
+def _pins_at(home: Home, address: str) -> PinSet:
+    name = hashlib.sha256(address.encode()).hexdigest()[:16]
+    return PinSet(home.cache / "pinned" / name)
+
+
 def _send(
     store: LocalStore, daemon: IpfsStore, known: _Known, until: float, progress: Progress
 ) -> PnodeError | None:
@@ -176,14 +190,14 @@ def _send(
         progress("IPFS", done, len(waiting))
         try:
             if not daemon.is_pinned(root):
-                daemon.put_dag(root, _Held(store, root))
+                daemon.put_dag(root, HeldBlocks(store, root))
             known.add(root)
         except IncompleteError as damage:
             problem = problem or damage
     return problem
 
 
-class _Held:
+class HeldBlocks:
     """The verified blocks below a root of the local store, as often as they are asked for."""
 
     def __init__(self, store: LocalStore, root: Cid) -> None:
@@ -204,8 +218,7 @@ class _Known:
 
     def __init__(self, home: Home, address: str) -> None:
         self._address = address
-        name = hashlib.sha256(address.encode()).hexdigest()[:16]
-        self._pins = PinSet(home.cache / "pinned" / name)
+        self._pins = _pins_at(home, address)
         self._last = self._pins.folder / ".last"
         with home.reading() as database:
             named = own_roots(load_view(database), home.author)

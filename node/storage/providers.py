@@ -15,6 +15,7 @@ from node.peering.peers import list_peers
 from node.peering.source import open_source
 from node.storage.gateway import GatewayStore
 from node.storage.gathering import Provider
+from node.storage.ipfs import IpfsStore
 from node.storage.settings import read_store_settings
 
 
@@ -26,7 +27,7 @@ def providers_of(home: Home, *, offline: bool) -> Iterator[list[Provider]]:
         MalformedError: if `peers.toml` or `store.toml` is not in the accepted form.
     """
     settings = read_store_settings(home)
-    addresses = dict.fromkeys((*list_peers(home), *settings.gateways))
+    peers = list_peers(home)
     with ExitStack() as opened:
 
         def provider(address: str) -> Provider:
@@ -37,4 +38,9 @@ def providers_of(home: Home, *, offline: bool) -> Iterator[list[Provider]]:
 
             return Provider(address, open_store)
 
-        yield [provider(each) for each in addresses if not offline or "://" not in each]
+        daemon = [Provider(f"IPFS daemon {settings.ipfs}", lambda: IpfsStore(settings.ipfs))]
+        yield [
+            *(provider(each) for each in peers if not offline or "://" not in each),
+            *(daemon if settings.ipfs and not offline else ()),
+            *(provider(each) for each in settings.gateways if not offline and each not in peers),
+        ]

@@ -33,6 +33,7 @@ _COMPLETE = """
 CREATE INDEX entry_id ON entry (id, covered);
 CREATE TABLE again AS SELECT id FROM entry GROUP BY id HAVING count(*) > 1;
 CREATE INDEX rejected_place ON rejected (log, idx);
+CREATE INDEX withdrawn ON reference (target) WHERE kind = 'withdrawal';
 """
 _COUNT = (
     "INSERT INTO counted {} ON CONFLICT (log, kind) DO UPDATE SET number = number + excluded.number"
@@ -186,6 +187,15 @@ class AuditIndex:
             " WHERE own.kind = 'withdrawal' AND own.author <> target.author ORDER BY own.id"
         )
         yield from self._query(sql)
+
+    def withdrawers(self, id_: str) -> Iterator[str]:
+        """Yield the authors of withdrawals of an entry."""
+        sql = (
+            "SELECT DISTINCT did FROM reference JOIN author ON code = author"
+            " WHERE kind = 'withdrawal' AND target = ? ORDER BY did"
+        )
+        for (did,) in self._query(sql, (id_,)):
+            yield did
 
     def works(self) -> Iterator[Work]:
         """Yield the entries of the ledger that name artifacts or documents, by digest and id."""

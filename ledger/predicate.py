@@ -219,6 +219,8 @@ _MANIFEST = fields(
     }
 )
 _SCORE = fields({"suite": cid, "correct": count, "total": count, "root": sha256, "outcomes": cid})
+ON_WITHDRAWAL: Final = ("keep", "unpin")
+"""What a contribution asks of those who hold it, for when it is withdrawn."""
 _VALUE = fields({"contribution": cid, "value": text})
 _SOURCE = fields({"hub": line, "repository": line, "commit": commit})
 _PREDECESSOR = fields({"origin": line, "size": positive, "root": sha256})
@@ -265,6 +267,7 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "supersedes": cid,
             "derived_from": many(cid),
             "source": _SOURCE,
+            "on_withdrawal": one_of(*ON_WITHDRAWAL),
         },
     ),
     "withdrawal": ({"author": author, "created": time, "target": cid, "reason": text}, {}),

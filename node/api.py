@@ -44,8 +44,7 @@ if TYPE_CHECKING:
     from node.reading import Listed, LogLine, Shown
     from node.reporting import Reported
     from node.storage.carfiles import CarFile
-    from node.storage.garbage import Collected
-    from node.storage.keeping import Kept, StoreStatus
+    from node.storage.keeping import Cleaned, Kept, StoreStatus
     from node.storage.pinning import DaemonPins
 
 BACKLOG_SECONDS: Final = 60.0
@@ -127,6 +126,7 @@ class Node:
         terms: str | None = None,
         supersedes: str | None = None,
         derived_from: Sequence[str] = (),
+        on_withdrawal: str | None = None,
         dry_run: bool = False,
     ) -> Published:
         """Publish a PEFT adapter or a task suite; see `node.publish`.
@@ -136,13 +136,14 @@ class Node:
         Args:
             source: a directory, or as text `hf:OWNER/NAME@REVISION` on the Hugging Face hub.
             title, license, base, terms, supersedes, derived_from: what is said about it.
+            on_withdrawal: `unpin` asks everybody to keep it no longer once it is withdrawn.
             dry_run: check everything, store and sign nothing.
         """
         from node.hub import PREFIX
         from node.publish import Terms, publish, publish_from_hub
 
         self._check_daemon()
-        said = Terms(title, license, base, terms, supersedes, derived_from)
+        said = Terms(title, license, base, terms, supersedes, derived_from, on_withdrawal)
         if isinstance(source, str) and source.startswith(PREFIX):
             published = publish_from_hub(
                 self.home,
@@ -158,10 +159,16 @@ class Node:
         return published if dry_run else replace(published, pins=self._pin())
 
     def withdraw(self, id_: str, reason: str) -> Withdrawn:
-        """Stop the future use of one of this node's contributions."""
-        from node.publish import withdraw
+        """Stop the future use of one of this node's contributions.
 
-        return withdraw(self.home, id_, reason, clock=self._clock)
+        If its terms ask for it, this home keeps the artifact no longer, nor does its IPFS daemon.
+        """
+        from node.publish import withdraw
+        from node.storage.keeping import release_withdrawn
+
+        withdrawn = withdraw(self.home, id_, reason, clock=self._clock)
+        released = release_withdrawn(self.home, offline=self._offline)
+        return replace(withdrawn, released=released)
 
     def list(
         self, kind: str | None = None, author: str | None = None, status: str | None = None
@@ -404,12 +411,20 @@ class Node:
             (confirm or _refuse)(f"stop keeping {root}, which your entry {entry} offers")
         return unpin(self.home, root, offline=self._offline)
 
-    def store_gc(self, older_than_hours: float = 24.0, *, dry_run: bool = False) -> Collected:
-        """Remove the blocks that nothing pinned has, if they were not stored or used lately."""
-        from node.storage.garbage import collect
+    def store_gc(self, older_than_hours: float = 24.0, *, dry_run: bool = False) -> Cleaned:
+        """Let go of what was withdrawn so, and remove the blocks that nothing pinned has.
 
-        before = time.time() - 3_600 * older_than_hours
-        return collect(self.home.store, before=before, dry_run=dry_run, progress=self._progress)
+        Blocks that were stored or used within the hours given stay.
+        """
+        from node.storage.keeping import clean
+
+        return clean(
+            self.home,
+            before=time.time() - 3_600 * older_than_hours,
+            dry_run=dry_run,
+            offline=self._offline,
+            progress=self._progress,
+        )
 
     def store_export(self, id_or_cid: str, file: Path) -> CarFile:
         """Write an artifact to a new CAR file."""

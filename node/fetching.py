@@ -77,12 +77,7 @@ def fetch(
     cid = found.cid
     with providers_of(home, offline=offline) as providers:
         gathering = Gathering(home.store, providers, progress)
-        try:
-            gathering.gather(cid)
-        except NotFoundError as error:
-            if not found.named:
-                raise
-            raise IncompleteError(f"artifact {cid}: {error.message}") from None
+        gather(gathering, found)
         try:
             files = _extract(home, cid, directory)
         except DigestError as damage:
@@ -90,6 +85,20 @@ def fetch(
         home.store.pin(cid)
         used = [Used(each.address, each.blocks, each.dropped) for each in providers]
     return Fetched(str(cid), files, found.warning, tuple(u for u in used if u.blocks or u.dropped))
+
+
+def gather(gathering: Gathering, found: Named) -> None:
+    """Bring everything below what was named; raises as `Gathering.gather` does.
+
+    Raises:
+        IncompleteError: if nobody has what an entry names.
+    """
+    try:
+        gathering.gather(found.cid)
+    except NotFoundError as error:
+        if not found.named:
+            raise
+        raise IncompleteError(f"artifact {found.cid}: {error.message}") from None
 
 
 def _repaired(

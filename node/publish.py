@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from node.peering.states import entry_state
 from node.reading import load_view
 
 if TYPE_CHECKING:
+    from node.storage.keeping import Kept
     from node.storage.pinning import DaemonPins
 
 
@@ -46,6 +47,7 @@ class Terms:
     terms: str | None = None
     supersedes: str | None = None
     derived_from: Sequence[str] = ()
+    on_withdrawal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,15 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """A withdrawal; `affected` are the compositions that have the target as a member."""
+    """A withdrawal; `affected` are the compositions that have the target as a member.
+
+    `released` are the artifacts that this home keeps no longer, as their terms ask.
+    """
 
     id: str
     target: str
     affected: list[str]
+    released: list[Kept] = field(default_factory=list)
 
 
 def publish_from_hub(
@@ -231,6 +237,8 @@ def _said(home: Home, offer: Offer, terms: Terms) -> dict[str, Any]:
         predicate["terms"] = terms.terms
     for name in ("title", "license", "terms"):
         _check_text(name, predicate.get(name, ""))
+    if terms.on_withdrawal:
+        predicate["on_withdrawal"] = terms.on_withdrawal
     if terms.supersedes:
         replaced, ledger = _known(home, terms.supersedes)
         _require_own(home, ledger, replaced, "supersede")

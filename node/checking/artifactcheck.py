@@ -26,17 +26,23 @@ class ArtifactChecker:
         self._whole: set[Cid] = set()
         self._files: dict[Cid, dict[str, str]] = {}
 
-    def check_blocks(self, entry: Entry) -> Iterator[Finding]:
+    def check_blocks(self, entry: Entry, *, withdrawn: bool = False) -> Iterator[Finding]:
         """Check that everything an entry names is here, block by block.
 
         A base model may be too large to travel: without its blocks nothing can be replayed, but
-        every claim about it can still be checked, so its absence is only a warning.
+        every claim about it can still be checked, so its absence is only a warning. So is that of
+        an artifact whose author has `withdrawn` it and asked that nobody keeps it then.
         """
+        let_go = withdrawn and entry.statement.predicate.get("on_withdrawal") == "unpin"
         base = entry.statement.predicate.get("base")
         base_cid = base.get("cid") if isinstance(base, dict) else None
         for cid in artifact_cids(entry.statement):
             if str(cid) == base_cid and not self._store.has(cid):
                 message = f"the base model {cid} is not in the block store; a replay needs it"
+                yield Finding("artifact.blocks", WARNING, entry.id, message)
+                continue
+            if let_go and not self._store.has(cid):
+                message = f"{cid} was withdrawn, and its terms ask that nobody keeps it; it is gone"
                 yield Finding("artifact.blocks", WARNING, entry.id, message)
                 continue
             try:
@@ -46,6 +52,10 @@ class ArtifactChecker:
                 yield Finding.of("artifact.blocks", entry.id, missing)
             except PnodeError as error:
                 yield Finding.of("artifact.blocks", entry.id, error)
+
+    def holds(self, contribution: Entry) -> bool:
+        """Whether the artifact of a contribution is here, as far as its root tells."""
+        return self._store.has(Cid.parse(contribution.statement.predicate["cid"]))
 
     def check_files(self, entry: Entry) -> Iterator[Finding]:
         """Check that the files of a contribution are those its statement and manifest list."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
@@ -130,7 +130,7 @@ class _Ledger:
         """The view at the frontier of the audit."""
         return self.at(self.frontier)
 
-    @property
+    @cached_property
     def about_keys(self) -> LedgerView:
         """A view that says the same about keys as the whole one."""
         geneses = list(self._geneses())
@@ -153,6 +153,16 @@ class _Ledger:
         sql = "SELECT body FROM entry WHERE log = ? AND idx = ?"
         (row,) = self.database.query(sql, (work.log, work.place))
         return Entry.stored(row[0])
+
+    def is_withdrawn(self, entry: Entry) -> bool:
+        """Whether its author, or who continues that author's log, withdrew it."""
+        if entry.kind != "contribution":
+            return False
+        withdrawers = list(self.index.withdrawers(entry.id))
+        if not withdrawers:
+            return False
+        identity = self.about_keys.keys.identity
+        return any(identity(each) == identity(entry.author) for each in withdrawers)
 
     def _placed(self, frontier: Frontier) -> Iterator[PlacedEntry]:
         for point in frontier.checkpoints:
@@ -202,7 +212,7 @@ def _check_records(home: Home, ledger: _Ledger, progress: Progress) -> Iterator[
         if work.kind not in _CLAIMS and work.digest == clean:
             continue
         entry = ledger.entry(work)
-        wrong = list(_check_artifacts(artifacts, entry))
+        wrong = list(_check_artifacts(artifacts, entry, withdrawn=ledger.is_withdrawn(entry)))
         found += wrong
         if not wrong:
             clean = work.digest
@@ -211,10 +221,13 @@ def _check_records(home: Home, ledger: _Ledger, progress: Progress) -> Iterator[
     yield from sorted(found, key=lambda finding: finding.subject)
 
 
-def _check_artifacts(artifacts: ArtifactChecker, entry: Entry) -> Iterator[Finding]:
-    blocks = list(artifacts.check_blocks(entry))
+def _check_artifacts(
+    artifacts: ArtifactChecker, entry: Entry, *, withdrawn: bool
+) -> Iterator[Finding]:
+    blocks = list(artifacts.check_blocks(entry, withdrawn=withdrawn))
     yield from blocks
-    if entry.kind == "contribution" and all(each.severity == WARNING for each in blocks):
+    sound = all(each.severity == WARNING for each in blocks)
+    if entry.kind == "contribution" and sound and artifacts.holds(entry):
         yield from artifacts.check_files(entry)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ledger.predicate import ON_WITHDRAWAL
 from node.cli.arguments import ENTRY_ID, PATH_OR_HUB
 from node.cli.options import command
 from node.cli.output import Cell, Fields, Lines
@@ -15,7 +16,7 @@ from node.cli.pinning import pins_cell, warn_of_pending
 if TYPE_CHECKING:
     from node.api import Node
     from node.cli.session import Session
-    from node.publish import Published
+    from node.publish import Published, Withdrawn
 
 
 @command(
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 @click.option(
     "--derived-from", type=ENTRY_ID, multiple=True, help="A contribution this one builds on."
 )
+@click.option(
+    "--on-withdrawal",
+    type=click.Choice(ON_WITHDRAWAL),
+    help="What you ask of those who hold it, should you withdraw it.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, store and sign nothing.")
 def publish_command(
     session: Session,
@@ -44,6 +50,7 @@ def publish_command(
     terms: str | None,
     supersedes: str | None,
     derived_from: tuple[str, ...],
+    on_withdrawal: str | None,
     dry_run: bool,
 ) -> None:
     """Check, store, sign and log an adapter or a suite.
@@ -65,6 +72,7 @@ def publish_command(
         terms=terms,
         supersedes=supersedes,
         derived_from=derived_from,
+        on_withdrawal=on_withdrawal,
         dry_run=dry_run,
     )
     size = sum(file.bytes for file in published.files)
@@ -117,7 +125,9 @@ def withdraw_command(session: Session, id: str, reason: str) -> None:
     """Stop the future use of a contribution.
 
     Only its author's key counts. A withdrawal is an entry like any other: it cannot be taken back,
-    and it deletes nothing.
+    and it deletes nothing. If the contribution was published with '--on-withdrawal unpin', this
+    home and its IPFS daemon keep the artifact no longer, and others are asked to do the same. What
+    they hold already cannot be taken from them.
     """
     withdrawn = session.node().withdraw(id, reason)
     count = len(withdrawn.affected)
@@ -129,7 +139,8 @@ def withdraw_command(session: Session, id: str, reason: str) -> None:
                 ("withdrawn", withdrawn.target),
                 ("id", withdrawn.id),
                 ("stops", "every composition from now on refuses it"),
-                ("stays", "the entry and its bytes, so that the past can still be checked"),
+                ("unpinned", ", ".join(each.cid for each in withdrawn.released) or None),
+                ("stays", _what_stays(withdrawn)),
                 ("affected", f"{count} earlier composition{'' if count == 1 else 's'}"),
             ]
         ),
@@ -137,6 +148,12 @@ def withdraw_command(session: Session, id: str, reason: str) -> None:
         ids=[withdrawn.id],
     )
     session.output.hint("peers learn of it with the next 'pnode sync'")
+
+
+def _what_stays(withdrawn: Withdrawn) -> str:
+    if withdrawn.released:
+        return "the entry, its bytes here until 'pnode store gc', and every copy that others keep"
+    return "the entry and its bytes, so that the past can still be checked"
 
 
 def _author(node: Node) -> str:

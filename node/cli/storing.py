@@ -91,16 +91,19 @@ def store_unpin(session: Session, artifact: str) -> None:
 def store_gc(session: Session, older_than: float, dry_run: bool) -> None:
     """Remove the blocks that nothing pinned has.
 
-    Blocks of a publication or a fetch under way are new and stay. With 0 hours, run it only while
-    nothing else works in this home.
+    First lets go of what was withdrawn with '--on-withdrawal unpin'. Blocks of a publication or a
+    fetch under way are new and stay. With 0 hours, run it only while nothing else works in this
+    home.
     """
-    done = session.node().store_gc(older_than, dry_run=dry_run)
+    cleaned = session.node().store_gc(older_than, dry_run=dry_run)
+    done = cleaned.collected
     verb = "would remove" if dry_run else "removed"
     session.output.result(
         "store.gc",
-        done,
+        cleaned,
         Fields(
             [
+                ("let go", ", ".join(each.cid for each in cleaned.released) or None),
                 (verb, f"{done.removed:,} blocks, {done.removed_bytes:,} bytes"),
                 ("too new", f"{done.recent:,} blocks, {done.recent_bytes:,} bytes"),
                 ("kept", f"{done.kept:,} blocks"),

@@ -9,9 +9,10 @@ from ledger.cid import Cid
 from ledger.errors import PnodeError, UsageError
 from ledger.statement import artifact_cids
 from ledger.view import NOT_IN_FORCE, WITHDRAWN, LedgerView
-from node.fetching import find_artifact
+from node.fetching import find_artifact, gather
 from node.home import Home
 from node.reading import load_view
+from node.storage.garbage import Collected, collect
 from node.storage.gathering import Gathering, Progress
 from node.storage.pinning import (
     DaemonPins,
@@ -60,6 +61,14 @@ class Kept:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What is kept no longer, because it was withdrawn so, and what was removed."""
+
+    released: list[Kept]
+    collected: Collected
+
+
 def store_status(home: Home, *, offline: bool = False) -> StoreStatus:
     """Count what is here, and compare it with what contributions in force offer."""
     blocks = size = 0
@@ -92,11 +101,11 @@ def pin(home: Home, text: str, *, offline: bool = False, progress: Progress) -> 
         NotFoundError, UnavailableError, IncompleteError: if it is not here and not to be had.
         UsageError: if the entry names no artifact.
     """
-    root = find_artifact(home, text).cid
+    found = find_artifact(home, text)
     with providers_of(home, offline=offline) as providers:
-        Gathering(home.store, providers, progress).gather(root)
-    home.store.pin(root)
-    return _at_daemon(home, root, keep=True, offline=offline)
+        gather(Gathering(home.store, providers, progress), found)
+    home.store.pin(found.cid)
+    return _at_daemon(home, found.cid, keep=True, offline=offline)
 
 
 def own_offer(home: Home, text: str) -> tuple[Cid, str]:
@@ -119,24 +128,53 @@ def unpin(home: Home, root: Cid, *, offline: bool = False) -> Kept:
     return _at_daemon(home, root, keep=False, offline=offline)
 
 
-def release_withdrawn(home: Home, ledger: LedgerView, *, offline: bool = False) -> list[Kept]:
-    """Stop keeping what was withdrawn under terms that ask for it and nothing in force names."""
-    wanted = {
-        root
-        for placed in ledger.entries.values()
-        if not _is_let_go(ledger, placed.entry.id)
-        for root in artifact_cids(placed.entry.statement)
-    }
-    gone = {
-        Cid.parse(offered.cid)
-        for id_, offered in ledger.contributions.items()
-        if _is_let_go(ledger, id_)
-    }
-    return [
-        unpin(home, root, offline=offline)
-        for root in sorted(gone - wanted)
-        if home.store.is_pinned(root)
-    ]
+def release_withdrawn(home: Home, *, offline: bool = False) -> list[Kept]:
+    """Stop keeping what was withdrawn under terms that ask for it and nothing else names.
+
+    It cannot be undone for others: what they hold, they hold, and the entry stays.
+    """
+    return [unpin(home, root, offline=offline) for root in _to_release(home)]
+
+
+def clean(
+    home: Home,
+    *,
+    before: float,
+    dry_run: bool = False,
+    offline: bool = False,
+    progress: Progress,
+) -> Cleaned:
+    """Let go of what was withdrawn under such terms, then remove the blocks nothing pinned has.
+
+    Args:
+        home: whose store is cleaned.
+        before: blocks stored or used since then stay, in seconds since the epoch.
+        dry_run: change nothing; what would be let go counts as kept.
+        offline: do not speak to the IPFS daemon.
+        progress: told how many pins were followed.
+
+    Raises:
+        IncompleteError: as `collect` does.
+    """
+    if dry_run:
+        released = [Kept(str(root), "") for root in _to_release(home)]
+    else:
+        released = release_withdrawn(home, offline=offline)
+    done = collect(home.store, before=before, dry_run=dry_run, progress=progress)
+    return Cleaned(released, done)
+
+
+def _to_release(home: Home) -> list[Cid]:
+    with home.reading() as database:
+        ledger = load_view(database)
+    let_go = {id_ for id_ in ledger.contributions if _is_let_go(ledger, id_)}
+    gone = {Cid.parse(ledger.contributions[id_].cid) for id_ in let_go}
+    if not gone:
+        return []
+    for id_, placed in ledger.entries.items():
+        if id_ not in let_go:
+            gone.difference_update(artifact_cids(placed.entry.statement))
+    return sorted(root for root in gone if home.store.is_pinned(root))
 
 
 def _is_let_go(ledger: LedgerView, id_: str) -> bool:

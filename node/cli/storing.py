@@ -62,7 +62,9 @@ def store_pin(session: Session, artifacts: tuple[str, ...]) -> None:
     Blocks that are missing come from peers, the daemon and gateways, each verified.
     """
     node = session.node()
-    _tell(session, "store.pin", "pinned", [node.store_pin(each) for each in artifacts])
+    done = [node.store_pin(each) for each in artifacts]
+    value, ids = {"artifacts": done}, [each.cid for each in done]
+    session.output.result("store.pin", value, _table("PINNED", done), ids=ids)
 
 
 @command("unpin", "pnode store unpin bafkreih4a7bq --yes")
@@ -74,7 +76,9 @@ def store_unpin(session: Session, artifact: str) -> None:
     Asks before it lets go of what an entry of this home in force offers. What others keep stays.
     """
     node = session.node()
-    _tell(session, "store.unpin", "unpinned", [node.store_unpin(artifact, session.confirm)])
+    done = node.store_unpin(artifact, session.confirm)
+    value = {"artifacts": [done]}
+    session.output.result("store.unpin", value, _table("UNPINNED", [done]), ids=[done.cid])
     session.output.hint("free the space with 'pnode store gc'")
 
 
@@ -150,14 +154,6 @@ store_command = Group(
 )
 
 
-def _tell(session: Session, schema: str, verb: str, done: list[Kept]) -> None:
-    rows: list[Row] = [
-        [Cell(each.cid), "no daemon" if not each.daemon else each.error or each.daemon]
-        for each in done
-    ]
-    session.output.result(
-        schema,
-        {"artifacts": done},
-        Table([verb.upper(), "IPFS DAEMON"], rows),
-        ids=[each.cid for each in done],
-    )
+def _table(title: str, done: list[Kept]) -> Table:
+    rows: list[Row] = [[each.cid, each.error or each.daemon or "none"] for each in done]
+    return Table([title, "IPFS DAEMON"], rows)

@@ -265,6 +265,8 @@ def test_the_documented_keys_are_those_of_the_results() -> None:
     from node.publish import Published, Withdrawn
     from node.reading import Shown
     from node.reporting import Reported
+    from node.storage.carfiles import CarFile
+    from node.storage.keeping import Cleaned, StoreStatus
 
     types = {
         "init": Initialised,
@@ -288,6 +290,10 @@ def test_the_documented_keys_are_those_of_the_results() -> None:
         "attribute": Attributed,
         "report": Reported,
         "export": ExportReport,
+        "store.status": StoreStatus,
+        "store.gc": Cleaned,
+        "store.export": CarFile,
+        "store.import": CarFile,
         "demo": Told,
         "doctor": Diagnosed,
     }

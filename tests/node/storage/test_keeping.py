@@ -1,4 +1,4 @@
-"""Keeping and letting go: own offers, others' artifacts, and what was withdrawn under such terms."""
+"""Keeping and letting go: own offers, others' artifacts, and what was withdrawn on such terms."""
 
 from __future__ import annotations
 

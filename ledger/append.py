@@ -3,7 +3,7 @@
 1. One durable transaction stores entries and tiles.
 2. The rows are read back, re-hashed, and the root is rebuilt along another path: a bit that
    flipped in memory or on disk is noticed before it is signed (as ended CT's Yeti 2022 log). Each
-   is parsed as a reader will parse it, because peers refuse for good a log with one bad entry.
+   is read as others will read it, because what is in the log stays there, valid or not.
 3. The signing lock moves to the new tree by compare-and-swap.
 4. Only then the checkpoint is signed and stored.
 
@@ -17,11 +17,11 @@ from collections.abc import Sequence
 
 from ledger.checkpoint import Checkpoint, log_key, log_origin, sign_checkpoint
 from ledger.database import Database
-from ledger.entry import Entry
-from ledger.errors import EvidenceError, LogFrozenError
+from ledger.entry import Entry, EntryReader, entry_id
+from ledger.errors import EvidenceError, LogFrozenError, MalformedError
 from ledger.heldevidence import check_not_frozen
 from ledger.keys import PrivateKey
-from ledger.log import Log, add_log, check_bodies, store_rows
+from ledger.log import Log, add_log, store_rows
 from ledger.merkle import leaf_hash
 from ledger.observations import sightings
 from ledger.signinglock import SigningLock
@@ -117,8 +117,21 @@ class OwnLog:
                 "entries read back from disk do not hash to the tree that was written",
                 hint="check the disk and memory of this machine; nothing was signed",
             )
-        check_bodies(self.log.origin, start, bodies, self.log)
+        self._require_valid(start, bodies)
         return Checkpoint(self.log.origin, end, edge.root())
+
+    def _require_valid(self, start: int, bodies: Sequence[bytes]) -> None:
+        """Require that stored entries are valid and new, before they are signed for good."""
+        reader = EntryReader()
+        for index, body in enumerate(bodies, start):
+            where = f"entry {index} of {self.log.origin}"
+            try:
+                reader.read(body)
+            except EvidenceError as error:
+                raise type(error)(f"{where}: {error.message}") from None
+            first = self.log.index_of(leaf_hash(body))
+            if first != index:
+                raise MalformedError(f"{where} ({entry_id(body)}) repeats entry {first}")
 
     def _sign(self, tree: Checkpoint) -> None:
         note = bytes(sign_checkpoint(tree, self._key))

@@ -2,6 +2,7 @@
 
     log          id, origin, key
     entry        log, idx, id, leaf_hash, body
+    rejected     log, idx                       entries that are not valid (`ledger.rejected`)
     tile         log, level, idx, hashes        (the only rows that grow)
     checkpoint   log, size, root, note          signed, and backed by the entries held
     sighting     log, size, root, note          signed, seen, and not backed: ahead or contradicting
@@ -41,8 +42,8 @@ from ledger.errors import (
 if TYPE_CHECKING:
     import sqlite_utils
 
-SCHEMA_VERSION = 2
-APPEND_ONLY = ("log", "entry", "checkpoint", "sighting", "cosignature", "evidence")
+SCHEMA_VERSION = 3
+APPEND_ONLY = ("log", "entry", "rejected", "checkpoint", "sighting", "cosignature", "evidence")
 _BUSY_MILLISECONDS = 5_000
 _COPY_ATTEMPTS = 50
 _COPY_PAUSE = 0.05
@@ -271,8 +272,12 @@ def _create_tables(writer: sqlite_utils.Database) -> None:
         if_not_exists=True,
         strict=True,
     )
-    writer.table("entry").create_index(["log", "leaf_hash"], unique=True, if_not_exists=True)
+    # Not unique: a log may repeat an entry, and its copy is the same byte for byte.
+    writer.table("entry").create_index(["log", "leaf_hash"], if_not_exists=True)
     writer.table("entry").create_index(["id"], if_not_exists=True)
+    writer.table("rejected").create(
+        {"log": int, "idx": int}, pk=("log", "idx"), if_not_exists=True, strict=True
+    )
     writer.table("tile").create(
         {"log": int, "level": int, "idx": int, "hashes": bytes},
         pk=("log", "level", "idx"),

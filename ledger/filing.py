@@ -7,9 +7,12 @@ itself; so an audit compares them. Nothing is repaired here.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from typing import Any, Final
 
+from ledger.auditindex import AuditIndex
 from ledger.checkpoint import Checkpoint
 from ledger.database import Database
 from ledger.errors import DigestError, MalformedError, PnodeError
@@ -19,11 +22,11 @@ from ledger.note import Note
 from ledger.rules import Finding
 
 _CHECK: Final = "ledger.rows"
-_WITH_LOG: Final = ("entry", "tile", "checkpoint", "sighting", "cosignature")
+_WITH_LOG: Final = ("entry", "rejected", "tile", "checkpoint", "sighting", "cosignature")
 
 
-def check_filing(database: Database) -> Iterator[Finding]:
-    """Compare every column with what its row holds."""
+def check_filing(database: Database, index: AuditIndex) -> Iterator[Finding]:
+    """Compare every column with what its row holds, and what is marked with what an audit found."""
     for table in _WITH_LOG:
         sql = f"SELECT count(*) FROM {table} WHERE log NOT IN (SELECT id FROM log)"  # noqa: S608
         (lost,) = next(database.query(sql))
@@ -32,6 +35,7 @@ def check_filing(database: Database) -> Iterator[Finding]:
             yield Finding.of(_CHECK, f"table {table}", error)
     for log in logs(database):
         yield from _each(f"an entry of {log.origin}", _entries(log))
+        yield from _each(f"an entry of {log.origin}", _rejected(log, index))
         yield from _each(f"a checkpoint of {log.origin}", _checkpoints(log))
     yield from _each("evidence", _evidence(database))
 
@@ -48,6 +52,19 @@ def _entries(log: Log) -> Iterator[Callable[[], None]]:
     # What each entry is filed under is compared where its bytes are hashed (`ledger.entrycheck`).
     if log.count != log.size:
         text = f"{log.count} entries are filed under indices up to {log.size - 1}"
+        yield lambda: _fail(text)
+
+
+def _rejected(log: Log, index: AuditIndex) -> Iterator[Callable[[], None]]:
+    """Yield a failure if other entries are marked as rejected than those that are not valid."""
+    marked = ((at, "is marked as rejected and is valid") for at in log.rejected())
+    found = ((at, "is not valid and not marked as rejected") for at in index.rejected(log.row_id))
+    both = groupby(heapq.merge(marked, found), key=lambda each: each[0])
+    alone = (each for _, (each, *others) in both if not others)
+    first = next(alone, None)
+    if first is not None:
+        others = sum(1 for _ in alone)
+        text = f"entry {first[0]} {first[1]}" + (f", and {others} others" if others else "")
         yield lambda: _fail(text)
 
 

@@ -2,7 +2,7 @@
 
 Everything read here is as trustworthy as the database it comes from; `ledger.rules` checks it.
 Growth happens in exactly two places: `ledger.append` for the node's own log and `ledger.mirror`
-for logs of others. Both call `store_rows`, and `check_bodies` before anything is signed or kept.
+for logs of others. Both call `store_rows`, and verify entries before anything is signed or kept.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final, overload
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid, cid_texts
 from ledger.database import Database
-from ledger.entry import Entry, EntryReader, entry_id
+from ledger.entry import Entry, EntryReader
 from ledger.entrycheck import Row
-from ledger.errors import EvidenceError, MalformedError, NotFoundError, UsageError
+from ledger.errors import EvidenceError, NotFoundError, UsageError
 from ledger.merkle import (
     HASH_SIZE,
     CompactRange,
@@ -29,6 +29,7 @@ from ledger.merkle import (
     subtree_root,
 )
 from ledger.note import Note, NoteKey
+from ledger.rejected import Placed, place_entries
 from ledger.tile import (
     TILE_BITS,
     TILE_WIDTH,
@@ -90,14 +91,36 @@ class Log:
         for (body,) in self.database.query(sql, (self.row_id, start, last)):
             yield body
 
+    def accepted(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Return index and bytes of the entries [start, end) that are not rejected, in order."""
+        sql = (
+            "SELECT idx, body FROM entry WHERE log = ?1 AND idx >= ?2 AND idx < ?3"
+            " AND NOT EXISTS (SELECT 1 FROM rejected WHERE log = ?1 AND idx = entry.idx)"
+            " ORDER BY idx"
+        )
+        last = self.size if end is None else end
+        rows = self.database.query(sql, (self.row_id, start, last))
+        return ((index, body) for index, body in rows)
+
+    def rejected(self) -> Iterator[int]:
+        """Yield the indices of the entries that are not valid, in order."""
+        sql = "SELECT idx FROM rejected WHERE log = ? ORDER BY idx"
+        for (index,) in self.database.query(sql, (self.row_id,)):
+            yield index
+
+    def placed(self, end: int, start: int = 0) -> Iterator[Placed]:
+        """Yield what stands in the places [start, end), as a view reads it."""
+        bodies = ((row.place, row.body) for row in self.rows(start, end))
+        return place_entries(self.origin, bodies, self.rejected())
+
     def rows(self, start: int = 0, end: int | None = None) -> Iterator[Row]:
         """Yield the entries [start, end) as they are filed, for an audit."""
         last = self.size if end is None else end
         return map(Row._make, self.database.query(ROWS_SQL, (self.row_id, start, last)))
 
     def index_of(self, leaf: bytes) -> int | None:
-        """Return the index of an entry given by its leaf hash, if it is here."""
-        sql = "SELECT idx FROM entry WHERE log = ? AND leaf_hash = ?"
+        """Return the first index of an entry given by its leaf hash, if it is here."""
+        sql = "SELECT idx FROM entry WHERE log = ? AND leaf_hash = ? ORDER BY idx LIMIT 1"
         row = next(self.database.query(sql, (self.row_id, leaf)), None)
         return None if row is None else int(row[0])
 
@@ -263,16 +286,16 @@ def _is_by_owner(log: Log, body: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CheckedBodies(Sequence[bytes]):
-    """Entries that `check_bodies` found to be valid, new and fit to follow what is held of a log.
+    """Entries of a log that `check_bodies` has verified; `rejected` are the indices of others.
 
-    Made there and nowhere else, so that whoever stores them need not verify them again: a log only
-    grows, hence what held while it had `start` entries holds as long as it has `start` entries.
+    Made there and nowhere else, so that whoever stores them need not verify them again.
     """
 
     origin: str
     start: int
     bodies: tuple[bytes, ...]
     leaves: tuple[bytes, ...]
+    rejected: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.bodies)
@@ -284,38 +307,30 @@ class CheckedBodies(Sequence[bytes]):
     def __getitem__(self, index: int | slice) -> bytes | tuple[bytes, ...]:
         return self.bodies[index]
 
+    @property
+    def accepted(self) -> Iterator[bytes]:
+        """The entries that are not rejected, in order."""
+        skipped = frozenset(self.rejected)
+        return (body for at, body in enumerate(self.bodies, self.start) if at not in skipped)
 
-def check_bodies(
-    origin: str, start: int, bodies: Sequence[bytes], held: Log | None
-) -> CheckedBodies:
-    """Require that `bodies` can be the entries of a log from index `start` on.
 
-    Args:
-        origin: the log, for messages.
-        start: the index of the first of them.
-        bodies: what the log holds there, in order.
-        held: what is stored of the log, if anything.
+def check_bodies(origin: str, start: int, bodies: Sequence[bytes]) -> CheckedBodies:
+    """Verify what stands in somebody else's log from index `start` on, and mark what is not valid.
 
     Raises:
-        MalformedError: if one is not a valid entry or repeats an entry of the log.
-        SignatureError: if its author did not sign it.
+        MalformedError, SignatureError: if entry 0 is among them and not valid.
     """
-    seen: dict[bytes, int] = {}
-    leaves: list[bytes] = []
+    rejected: list[int] = []
     reader = EntryReader()
     for index, body in enumerate(bodies, start):
-        where = f"entry {index} of {origin}"
         try:
             reader.read(body)
         except EvidenceError as error:
-            raise type(error)(f"{where}: {error.message}") from None
-        leaf = leaf_hash(body)
-        leaves.append(leaf)
-        first = held.index_of(leaf) if held else None
-        first = seen.setdefault(leaf, index) if first is None else first
-        if first != index:
-            raise MalformedError(f"{where} ({entry_id(body)}) repeats entry {first}")
-    return CheckedBodies(origin, start, tuple(bodies), tuple(leaves))
+            if index == 0:
+                raise type(error)(f"entry 0 of {origin}: {error.message}") from None
+            rejected.append(index)
+    leaves = tuple(map(leaf_hash, bodies))
+    return CheckedBodies(origin, start, tuple(bodies), leaves, tuple(rejected))
 
 
 def store_rows(writer: sqlite_utils.Database, log: Log, bodies: Sequence[bytes]) -> bytes:
@@ -331,6 +346,9 @@ def store_rows(writer: sqlite_utils.Database, log: Log, bodies: Sequence[bytes])
         "INSERT INTO entry (log, idx, id, leaf_hash, body) VALUES (?, ?, ?, ?, ?)",
         zip(repeat(log.row_id), range(size, size + len(bodies)), ids, leaves, bodies),
     )
+    if isinstance(bodies, CheckedBodies):
+        rows = zip(repeat(log.row_id), bodies.rejected)
+        writer.conn.executemany("INSERT INTO rejected (log, idx) VALUES (?, ?)", rows)
     tiles = _grown_tiles(log, size, leaves)
     writer.table("tile").upsert_all(
         (

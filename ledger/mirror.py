@@ -2,8 +2,8 @@
 
 Nothing is stored before everything is known to fit: the checkpoint is signed by the key its origin
 names, the new entries extend exactly what is already held, together they hash to its root and to
-every tree of the log that was seen before its entries came, and each is valid and new
-(`Entry.stored` relies on it).
+every tree of the log that was seen before its entries came, and each is verified. What is not
+valid is kept and marked (`ledger.rejected`); `Entry.stored` relies on the rest.
 
 Verifying signatures is what costs time, and it is done once. A caller that verified the entries
 while it read them hands them over as `CheckedBodies`; they are hashed again here, under the writer
@@ -42,7 +42,7 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
             with the evidence; or if the log held is frozen. A frozen log that is not held yet may
             be copied once, because what stands before its fork is valid.
         ProofError: if held and new entries do not hash to its root.
-        MalformedError, SignatureError: if one is not a valid entry or repeats another.
+        MalformedError, SignatureError: if entry 0 is not valid.
     """
     if log_key(key.name, key.key) != key:
         raise SignatureError(f"{key.name}: the key given is not of the type that logs sign with")
@@ -61,7 +61,7 @@ def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes
         size,
     )
     if not checked:
-        bodies = check_bodies(key.name, size, bodies, held)
+        bodies = check_bodies(key.name, size, bodies)
     with database.transaction() as writer:
         log = add_log(database, key)
         if bodies:

@@ -8,6 +8,7 @@ its subject: an entry id, a CID, or a place in a log.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -72,6 +73,10 @@ VERIFY_CHECKS: Final = {
     "witnessed": "the checkpoint carries the cosignatures that the policy asks for",
 }
 """Every check of `verify` by name: the same rules, for one entry or one file."""
+
+
+MAX_NAMED: Final = 100
+"""How many entries of a log a check names; whoever owns the log decides how many are not valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +153,19 @@ def check_batches(
     except PnodeError as error:
         yield Finding.of("log.key", log.origin, error)
     tree = TreeChecker(log.key, log.checkpoints, log.tiles)
+    named: Counter[str] = Counter()
     for batch in batches:
         tree.add(batch.leaves)
         keep(batch)
         if batch.first is not None:
             yield from _check_genesis(log, Entry.stored(batch.first))
         for problem in batch.problems:
-            subject = f"{problem.id} (entry {problem.place} of {log.origin})"
-            yield Finding(problem.check, ERROR, subject, problem.message)
+            named[problem.check] += 1
+            if named[problem.check] <= MAX_NAMED:
+                subject = f"{problem.id} (entry {problem.place} of {log.origin})"
+                yield Finding(problem.check, ERROR, subject, problem.message)
+    for check, count in named.items():
+        yield from _not_named(check, log.origin, count)
     tree.finish()
     for _, wrong in tree.tile_errors:
         yield Finding.of("log.tiles", log.origin, wrong)
@@ -164,6 +174,11 @@ def check_batches(
         yield Finding("log.unsigned", WARNING, log.origin, message)
     for size, check, wrong in tree.checkpoint_errors:
         yield Finding.of(check, f"{log.origin} at size {size}", wrong)
+
+
+def _not_named(check: str, origin: str, count: int) -> Iterator[Finding]:
+    if count > MAX_NAMED:
+        yield Finding(check, ERROR, origin, f"{count - MAX_NAMED} more of its entries, not named")
 
 
 def _check_genesis(log: LogEvidence, entry: Entry) -> Iterator[Finding]:
@@ -197,9 +212,14 @@ def check_references(index: AuditIndex, keys: KeyHistory) -> Iterator[Finding]:
 
 def check_repeated(index: AuditIndex, origins: Mapping[int, str]) -> Iterator[Finding]:
     """Check that no log holds an entry twice; `origins` names the logs of the index."""
+    named: Counter[int] = Counter()
     for id_, log, first, again in index.repeated():
-        subject = f"{id_} (entry {again} of {origins[log]})"
-        yield Finding("entry.repeated", ERROR, subject, f"it is already entry {first}")
+        named[log] += 1
+        if named[log] <= MAX_NAMED:
+            subject = f"{id_} (entry {again} of {origins[log]})"
+            yield Finding("entry.repeated", ERROR, subject, f"it is already entry {first}")
+    for log, count in named.items():
+        yield from _not_named("entry.repeated", origins[log], count)
 
 
 def check_keys(ledger: LedgerView) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ from ledger.entry import PlacedEntry
 from ledger.errors import EvidenceError, ProofError, SignatureError
 from ledger.keys import SIGNATURE_SIZE, PrivateKey, PublicKey, commitment
 from ledger.merkle import root_of
+from ledger.rejected import Placed, RejectedEntry
 
 Standing = Literal["revoked", "doubtful"]
 
@@ -178,12 +179,16 @@ def check_recovery(genesis: Mapping[str, Any], committed: str) -> None:
     )
 
 
-def key_history(entries: Iterable[PlacedEntry]) -> KeyHistory:
+def key_history(placed: Iterable[Placed]) -> KeyHistory:
     """Return what the entries below a frontier say about keys, whatever their order."""
-    logs: dict[str, list[PlacedEntry]] = {}
-    for item in sorted(entries, key=lambda item: (item.origin, item.index)):
+    logs: dict[str, list[Placed]] = {}
+    for item in sorted(placed, key=lambda item: (item.origin, item.index)):
         logs.setdefault(item.origin, []).append(item)
-    geneses = {origin: log[0] for origin, log in logs.items() if is_genesis_of(log[0])}
+    geneses = {
+        origin: log[0]
+        for origin, log in logs.items()
+        if isinstance(log[0], PlacedEntry) and is_genesis_of(log[0])
+    }
     objections: list[Objection] = []
     successions = _successions(logs, geneses, objections)
     objections += _without_effect(logs, geneses, successions)
@@ -221,7 +226,7 @@ def is_genesis_of(item: PlacedEntry) -> bool:
 
 
 def _successions(
-    logs: Mapping[str, Sequence[PlacedEntry]],
+    logs: Mapping[str, Sequence[Placed]],
     geneses: Mapping[str, PlacedEntry],
     objections: list[Objection],
 ) -> dict[str, Succession]:
@@ -257,7 +262,7 @@ def _claim(
     item: PlacedEntry,
     named: Predecessor,
     old: PlacedEntry,
-    log: Sequence[PlacedEntry],
+    log: Sequence[Placed],
     roots: dict[tuple[str, int], bytes | None],
 ) -> Succession:
     """Return the succession a genesis claims; `roots` keeps what was hashed for other claims.
@@ -281,17 +286,25 @@ def _claim(
     return Succession(named.origin, named.size, item.origin, item.entry.id, recovered)
 
 
-def _root(log: Sequence[PlacedEntry]) -> bytes | None:
+def _root(log: Sequence[Placed]) -> bytes | None:
     """Return the root over the beginning of a log, None if entries are missing."""
     whole = all(item.index == index for index, item in enumerate(log))
-    return root_of(item.entry.leaf_hash for item in log) if whole else None
+    return root_of(map(_leaf, log)) if whole else None
+
+
+def _leaf(item: Placed) -> bytes:
+    return item.leaf_hash if isinstance(item, RejectedEntry) else item.entry.leaf_hash
+
+
+def _valid(log: Iterable[Placed]) -> Iterator[PlacedEntry]:
+    return (item for item in log if isinstance(item, PlacedEntry))
 
 
 def _check_named(
-    item: PlacedEntry, named: Predecessor, old: PlacedEntry, log: Sequence[PlacedEntry]
+    item: PlacedEntry, named: Predecessor, old: PlacedEntry, log: Sequence[Placed]
 ) -> None:
     """Require that the old log, right after the tree named, names this genesis."""
-    farewell = log[named.size].entry if len(log) > named.size else None
+    farewell = next((each.entry for each in _valid(log[named.size : named.size + 1])), None)
     if farewell is None or farewell.kind != "succession" or farewell.author != old.entry.author:
         raise SignatureError(f"its author signed no succession at index {named.size}")
     said = farewell.statement.predicate
@@ -300,13 +313,13 @@ def _check_named(
 
 
 def _without_effect(
-    logs: Mapping[str, Sequence[PlacedEntry]],
+    logs: Mapping[str, Sequence[Placed]],
     geneses: Mapping[str, PlacedEntry],
     successions: Mapping[str, Succession],
 ) -> Iterator[Objection]:
     """Yield the succession statements that do not count."""
     for origin, log in logs.items():
-        for item in log:
+        for item in _valid(log):
             if item.entry.kind != "succession":
                 continue
             said = item.entry.statement.predicate
@@ -321,14 +334,14 @@ def _without_effect(
 
 
 def _doubted(
-    logs: Mapping[str, Sequence[PlacedEntry]],
+    logs: Mapping[str, Sequence[Placed]],
     geneses: Mapping[str, PlacedEntry],
     objections: list[Objection],
 ) -> dict[str, int]:
     """Return from which index on the key of each log was revoked, the earliest claim counting."""
     doubted: dict[str, int] = {}
     for log in logs.values():
-        for item in log:
+        for item in _valid(log):
             if item.entry.kind != "revocation":
                 continue
             said = item.entry.statement.predicate

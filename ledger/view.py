@@ -5,6 +5,7 @@ Rules, in one place:
   its author, else the first by (origin, index).
 - A contributor is a chain of author keys joined by successions (`ledger.succession`). What a later
   key of the chain signs counts like what the earlier ones signed.
+- Bytes that are no valid entry count for nothing (`ledger.rejected`).
 - Where a log signed two histories, what stands behind their fork is disputed (`ledger.dispute`).
   Of several places of an entry, those that are not disputed come first.
 - The first rule of `_statuses` that names a contribution decides its status.
@@ -21,6 +22,7 @@ from typing import Final, Literal
 from ledger.dispute import Dispute, Disputes, find_disputes
 from ledger.entry import PlacedEntry
 from ledger.frontier import Frontier
+from ledger.rejected import Placed
 from ledger.succession import DOUBTFUL, REVOKED, KeyHistory, Standing, is_genesis_of, key_history
 
 Status = Literal["active", "superseded", "disputed", "withdrawn", "revoked", "doubtful"]
@@ -114,9 +116,10 @@ class LedgerView:
         return self.keys.identity(author)
 
 
-def view(frontier: Frontier, placed: Iterable[PlacedEntry]) -> LedgerView:
-    """Compute what is in force from every entry below a frontier, in any order."""
-    everything = sorted(placed, key=lambda item: (item.origin, item.index))
+def view(frontier: Frontier, placed: Iterable[Placed]) -> LedgerView:
+    """Compute what is in force from whatever stands below a frontier, in any order."""
+    standing = sorted(placed, key=lambda item: (item.origin, item.index))
+    everything = [item for item in standing if isinstance(item, PlacedEntry)]
     homes = {item.entry.author: item.origin for item in reversed(everything) if is_genesis_of(item)}
     disputes = find_disputes(everything)
     entries: dict[str, PlacedEntry] = {}
@@ -125,7 +128,7 @@ def view(frontier: Frontier, placed: Iterable[PlacedEntry]) -> LedgerView:
         if held is None or (held.origin != homes.get(item.entry.author) == item.origin):
             entries[item.entry.id] = item
     entries = dict(sorted(entries.items()))
-    keys = key_history(everything)
+    keys = key_history(standing)
     found = ((id_, keys.standing(item)) for id_, item in entries.items())
     standings = {id_: standing for id_, standing in found if standing is not None}
     disputed = frozenset(id_ for id_, item in entries.items() if _is_disputed(item, disputes))

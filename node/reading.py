@@ -10,11 +10,12 @@ from typing import Any
 from ledger import derived
 from ledger.database import Database
 from ledger.dsse import Envelope
-from ledger.entry import Entry, PlacedEntry
+from ledger.entry import Entry, PlacedEntry, entry_id
 from ledger.errors import EvidenceError, IncompleteError, NotFoundError, StorageError
 from ledger.frontier import Frontier
 from ledger.log import Log, logs, places, resolve_id
 from ledger.observations import cosigned_note
+from ledger.rejected import Placed, RejectedEntry, reason
 from ledger.view import LedgerView, view
 from node.checking.verifying import self_contained
 from node.home import Home
@@ -72,7 +73,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One entry in log order."""
+    """One entry in log order; `rejected` says why it is not valid, else it is empty."""
 
     origin: str
     index: int
@@ -81,6 +82,7 @@ class LogLine:
     author: str
     created: str
     title: str
+    rejected: str = ""
 
 
 def current_frontier(database: Database) -> Frontier:
@@ -99,7 +101,7 @@ def load_view(database: Database, frontier: Frontier | None = None) -> LedgerVie
     return view(frontier, _placed(database, frontier))
 
 
-def _placed(database: Database, frontier: Frontier) -> Iterator[PlacedEntry]:
+def _placed(database: Database, frontier: Frontier) -> Iterator[Placed]:
     for point in frontier.checkpoints:
         try:
             log = Log(database, point.origin)
@@ -107,8 +109,7 @@ def _placed(database: Database, frontier: Frontier) -> Iterator[PlacedEntry]:
             raise IncompleteError(f"log {point.origin} of the frontier is not held here") from None
         if log.size < point.size:
             raise IncompleteError(f"{point.origin}: only {log.size} of {point.size} entries here")
-        for index, body in enumerate(log.bodies(0, point.size)):
-            yield PlacedEntry(point.origin, index, Entry.stored(body))
+        yield from log.placed(point.size)
 
 
 def list_entries(
@@ -196,8 +197,20 @@ def show_entry(home: Home, prefix: str) -> Shown:
 
 
 def _unsigned(database: Database, id_: str) -> PlacedEntry:
+    """Return an entry that no checkpoint covers yet.
+
+    Raises:
+        MalformedError, SignatureError: if it is one that is not valid.
+    """
     origin, index, body = places(database, id_)[0]
-    return PlacedEntry(origin, index, Entry.stored(body))
+    try:
+        return PlacedEntry(origin, index, Entry.parse(body))
+    except EvidenceError as error:
+        raise type(error)(
+            f"{id_} (entry {index} of {origin}) is not valid and counts for nothing: "
+            f"{error.message}",
+            hint=f"'pnode prove {id_[:16]}' proves that its log holds it",
+        ) from None
 
 
 def _credit(ledger: LedgerView, id_: str) -> Iterator[dict[str, Any]]:
@@ -215,14 +228,17 @@ def read_log(home: Home, *, origin: str | None, since: int) -> list[LogLine]:
     """Return the entries of one log (by default the node's own) from index `since` on."""
     with home.reading() as database:
         log = Log(database, _origin(database, origin or home.origin))
-        lines = []
-        for index, body in enumerate(log.bodies(since), start=since):
-            entry = Entry.stored(body)
-            statement = entry.statement
-            title = str(statement.predicate.get("title", ""))
-            line = (entry.id, entry.kind, entry.author, statement.created, title)
-            lines.append(LogLine(log.origin, index, *line))
-        return lines
+        return [_log_line(log, item) for item in log.placed(log.size, since)]
+
+
+def _log_line(log: Log, item: Placed) -> LogLine:
+    if isinstance(item, RejectedEntry):
+        body = next(log.bodies(item.index, item.index + 1))
+        return LogLine(log.origin, item.index, entry_id(body), "", "", "", "", reason(body))
+    entry, statement = item.entry, item.entry.statement
+    title = str(statement.predicate.get("title", ""))
+    line = (entry.id, entry.kind, entry.author, statement.created, title)
+    return LogLine(log.origin, item.index, *line)
 
 
 def read_checkpoint(home: Home, *, origin: str | None) -> bytes:

@@ -18,6 +18,7 @@ from ledger.frontier import Frontier
 from ledger.log import Log, find_log, logs
 from ledger.note import MAX_NOTE_BYTES, Note
 from ledger.observationcheck import check_observations
+from ledger.rejected import Placed, place_entries
 from ledger.rules import (
     EQUIVOCATION,
     ERROR,
@@ -90,9 +91,10 @@ def audit(
             findings += check_observations(log)
         index.complete()
         findings += check_repeated(index, {log.row_id: log.origin for log in held})
-        if memory is not None and not any(finding.severity == ERROR for finding in findings):
-            memory.write(each.latest for each in audits if each.latest is not None)
-        findings += check_filing(database)
+        if memory is not None:
+            sound = (each.latest for each in audits if each.sound)
+            memory.write(point for point in sound if point is not None)
+        findings += check_filing(database, index)
         if since is not None:
             findings += _check_since(database, since)
         frontier = Frontier.of(each.latest for each in audits if each.latest is not None)
@@ -164,20 +166,20 @@ class _Ledger:
         identity = self.about_keys.keys.identity
         return any(identity(each) == identity(entry.author) for each in withdrawers)
 
-    def _placed(self, frontier: Frontier) -> Iterator[PlacedEntry]:
+    def _placed(self, frontier: Frontier) -> Iterator[Placed]:
         for point in frontier.checkpoints:
             log = Log(self.database, point.origin)
-            rejected = set(self.index.rejected(log.row_id))
-            for row in log.rows(0, point.size):
-                if row.place not in rejected:
-                    yield PlacedEntry(point.origin, row.place, Entry.stored(row.body))
+            bodies = ((row.place, row.body) for row in log.rows(0, point.size))
+            # What this audit found to be valid, whatever the ledger says of it.
+            yield from place_entries(point.origin, bodies, self.index.rejected(log.row_id))
 
     def _geneses(self) -> Iterator[PlacedEntry]:
         for point in self.frontier.checkpoints:
             first = Frontier((replace(point, size=min(point.size, 1)),)) if point.size else None
             if first is not None:
                 placed = list(self._placed(first))
-                yield from (item for item in placed if item.entry.kind == "genesis")
+                valid = (item for item in placed if isinstance(item, PlacedEntry))
+                yield from (item for item in valid if item.entry.kind == "genesis")
 
 
 def _check_since(database: Database, path: Path) -> Iterator[Finding]:

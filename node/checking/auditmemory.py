@@ -1,4 +1,4 @@
-"""What an audit remembers for the next one: up to which tree each log was verified.
+"""What an audit remembers for the next one: up to which tree each sound log was verified.
 
 The file lies in the user's cache folder, outside every home: a home that somebody hands over
 brings no memory with it. It is trusted by `audit --incremental` and by nothing else, and then only

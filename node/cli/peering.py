@@ -114,6 +114,12 @@ def sync_command(session: Session, peers: tuple[str, ...], no_push: bool, repair
         for error in errors:
             session.output.complain(error["message"], error["hint"])
         for line in synced:
+            for log in line["logs"]:
+                if log["rejected"]:
+                    session.output.warn(
+                        f"{log['rejected']} new entries of {log['origin']} are not valid; they "
+                        "are kept as part of that log and count for nothing ('pnode audit')"
+                    )
             if line["missing"]:
                 session.output.warn(
                     f"{line['peer']} lacks {line['missing']} of the blocks its entries name; "
@@ -139,7 +145,13 @@ def _line(report: SyncReport) -> dict[str, Any]:
         "accepts_push": report.pushed.accepted,
         "missing": len(report.missing),
         "logs": [
-            {"origin": log.origin, "added": log.added, "size": log.size, "state": log.state}
+            {
+                "origin": log.origin,
+                "added": log.added,
+                "rejected": log.rejected,
+                "size": log.size,
+                "state": log.state,
+            }
             for log in report.logs
         ],
         "errors": [_error(error) for error in report.errors],

@@ -163,10 +163,20 @@ def fetch_command(session: Session, target: str, output: Path) -> None:
 @click.option("--origin", metavar="ORIGIN", help="Another log held here; this node's if not given.")
 @click.option("--since", type=click.IntRange(min=0), default=0, help="First index to list.")
 def log_command(session: Session, origin: str | None, since: int) -> None:
-    """List the entries of a log in order."""
+    """List the entries of a log in order.
+
+    One that is not valid is shown as rejected, with the reason; it counts for nothing.
+    """
     lines = session.node().log(origin=origin, since=since)
     rows: list[Row] = [
-        [line.index, Cell(line.id, id=True), line.kind, line.created, line.title] for line in lines
+        [
+            line.index,
+            Cell(line.id, id=True),
+            Cell("(rejected)", "bad") if line.rejected else line.kind,
+            line.created,
+            line.rejected or line.title,
+        ]
+        for line in lines
     ]
     session.output.result(
         "log",

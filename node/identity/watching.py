@@ -107,7 +107,7 @@ def _own_logs(home: Home, database: Database, keys: KeyHistory) -> _OwnLogs:
 def _entries(home: Home, database: Database, keys: KeyHistory, own: _OwnLogs) -> Iterator[Alert]:
     authors = frozenset(keys.chain(home.author))
     for log in logs(database):
-        for index, body in enumerate(log.bodies()):
+        for index, body in log.accepted():
             entry = Entry.stored(body)
             if entry.author in authors and not own.made(log.origin, index, entry):
                 message = f"{entry.kind} signed by {entry.author}, which is not of this home's log"

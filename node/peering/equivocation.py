@@ -105,7 +105,7 @@ def learn_again(home: Home) -> None:
     """Store the evidence that any entry held states: for logs that were not held when it came."""
     with home.reading() as database:
         for log in logs(database):
-            learn(home, log.bodies())
+            learn(home, (body for _, body in log.accepted()))
 
 
 def publish_evidence(

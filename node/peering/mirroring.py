@@ -9,7 +9,6 @@ log.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,6 +54,7 @@ class LogReport:
         state: `new`, `extended`, `unchanged`, `frozen`, `own` or `refused`.
         offered: how many entries the peer holds, as far as that is verified.
         error: why it was refused.
+        rejected: how many of the entries added are not valid, and so count for nothing.
     """
 
     origin: str
@@ -63,6 +63,7 @@ class LogReport:
     state: str
     offered: int = 0
     error: PnodeError | None = None
+    rejected: int = 0
 
 
 def take_log(home: Home, source: Source, offered: OfferedLog, quota: Quota) -> LogReport:
@@ -106,7 +107,6 @@ def _extend_mirror(home: Home, source: Source, offer: Offer, quota: Quota) -> Lo
         if size and frozen(database, origin):
             return LogReport(origin, 0, size, FROZEN, offered)
         new = is_new(offer, held)
-        bodies: Sequence[bytes] = []
         if new:
             _check_room(database, origin, held, quota)
             with quota.admitting(origin, offered - size) as limits:
@@ -117,7 +117,7 @@ def _extend_mirror(home: Home, source: Source, offer: Offer, quota: Quota) -> Lo
         take_over(home, offer)
         return LogReport(origin, 0, size, UNCHANGED, offered)
     # Before the entries are kept: what is stored of them now would not be looked at again.
-    learn(home, bodies)
+    learn(home, bodies.accepted)
     with home.locked() as database:
         held = find_log(database, origin)
         if (held.size if held else 0) != size:
@@ -129,7 +129,8 @@ def _extend_mirror(home: Home, source: Source, offer: Offer, quota: Quota) -> Lo
         keep_lines(home, database, log, offer)
     forget(home, origin)
     quota.used(origin, len(bodies), sum(map(len, bodies)))
-    return LogReport(origin, len(bodies), offered, EXTENDED if size else NEW, offered)
+    state, rejected = EXTENDED if size else NEW, len(bodies.rejected)
+    return LogReport(origin, len(bodies), offered, state, offered, rejected=rejected)
 
 
 def _check_room(database: Database, origin: str, held: Log | None, quota: Quota) -> None:

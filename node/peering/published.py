@@ -32,8 +32,8 @@ NodeBlockReader = Callable[[Cid], bytes | None]
 
 
 def log_roots(log: Log, start: int, end: int) -> Iterator[Cid]:
-    """Yield what the entries [start, end) of a stored log name, in log order."""
-    for body in log.bodies(start, end):
+    """Yield what the valid entries [start, end) of a stored log name, in log order."""
+    for _, body in log.accepted(start, end):
         if _may_name_blocks(body):
             yield from artifact_cids(Statement.parse(Envelope.parse(body).payload))
 

@@ -7,7 +7,8 @@ The order is the safety argument:
 3. The new hash tiles are read. They must lead to the signed root on their own, without help of
    what is held here; only then they say what the log has signed.
 4. The tree held must be a prefix of it. If it is not, the log has signed both: an equivocation.
-5. Entry bundles are read, each entry compared with its leaf hash, then parsed and verified.
+5. Entry bundles are read, each entry compared with its leaf hash, then parsed and verified. One
+   that is not valid is marked; a log whose genesis is not is refused.
 
 Peers are blamed for wrong tiles and bundles (ProofError), logs for what they signed.
 """
@@ -140,8 +141,7 @@ def read_entries(
         IncompleteError: if there are more than the limits allow.
         EquivocationError: if the tree offered does not extend the one held; with the evidence.
         ProofError: if tiles or bundles do not lead to the signed root.
-        MalformedError, SignatureError: if the log holds something that is not a valid entry, or
-            one twice.
+        MalformedError, SignatureError: if entry 0 is not the genesis of this log.
         EvidenceError: if what is held here is damaged.
     """
     size = held.size if held else 0
@@ -154,7 +154,7 @@ def read_entries(
     if held is not None and size:
         _require_extends(offer, held, tiles)
     bodies = _read_bodies(source, size, offered, tiles, limits)
-    checked = check_bodies(offered.origin, size, bodies, held)
+    checked = check_bodies(offered.origin, size, bodies)
     if checked and not size:
         _check_genesis(offer.key, Entry.stored(checked[0]))
     return checked

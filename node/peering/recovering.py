@@ -146,7 +146,7 @@ def _bring_back(home: Home, copy: _Copy, *, offline: bool) -> int:
                 _check_unsigned_tail(held)
                 raise
     for index, body in enumerate(bodies, size):
-        if Entry.stored(body).author != home.author:
+        if index in bodies.rejected or Entry.stored(body).author != home.author:
             raise SignatureError(f"{copy.address}: entry {index} is not by this home's author")
     with home.locked() as database:
         extend(database, offer.key, offer.note, bodies)

@@ -76,6 +76,11 @@ class SyncReport:
         return sum(log.added for log in self.logs)
 
     @property
+    def rejected(self) -> int:
+        """How many of the entries added are not valid."""
+        return sum(log.rejected for log in self.logs)
+
+    @property
     def size(self) -> int:
         """The entries now held of all logs the peer lists."""
         return sum(log.size for log in self.logs)

@@ -23,12 +23,13 @@ from ledger.checkpoint import Checkpoint
 from ledger.cosignature import cosigned_at
 from ledger.database import Database
 from ledger.dsse import Envelope
-from ledger.entry import Entry
+from ledger.entry import Entry, entry_id
 from ledger.errors import NotFoundError
 from ledger.log import Log, places
 from ledger.merkle import leaf_hash
 from ledger.note import MAX_SIGNATURES
 from ledger.observations import cosignatures
+from ledger.rejected import Placed, RejectedEntry, reason
 from ledger.statement import artifact_cids
 from ledger.tlogproof import TlogProof
 from node.checking.verifying import self_contained
@@ -44,6 +45,7 @@ ENTRIES_SCHEMA: Final = "pnode.page.entries/1"
 ENTRY_SCHEMA: Final = "pnode.page.entry/1"
 LOG_SCHEMA: Final = "pnode.page.log/1"
 
+REJECTED: Final = "rejected"
 _NEWEST = 8
 _MOST_COPIES = 20
 
@@ -92,8 +94,7 @@ def log_page(snapshot: Snapshot, database: Database, folder: str, page: int = 1)
     end = listed.size - paging.start
     start = max(0, end - PAGE_SIZE)
     log = Log(database, listed.origin)
-    bodies = log.bodies(start, end)
-    found = [_in_log(index, listed.origin, at, body) for at, body in enumerate(bodies, start)]
+    found = [_in_log(index, log, listed, item) for item in log.placed(end, start)]
     return {
         "schema": LOG_SCHEMA,
         "frontier": snapshot.frontier.digest,
@@ -200,13 +201,20 @@ def _entry(entry: ListedEntry) -> dict[str, Any]:
     }
 
 
-def _in_log(index: PageIndex, origin: str, at: int, body: bytes) -> dict[str, Any]:
-    """Return an entry as a log holds it, which may be a copy of one with its place elsewhere."""
-    entry = Entry.stored(body)
-    listed = index.find(entry.id)
+def _in_log(index: PageIndex, log: Log, kept: ListedLog, item: Placed) -> dict[str, Any]:
+    """Return what stands in a log: an entry, a copy of one with its place elsewhere, or neither."""
+    here = {"origin": item.origin, "index": item.index}
+    if isinstance(item, RejectedEntry):
+        body = next(log.bodies(item.index, item.index + 1))
+        said = dict.fromkeys(("kind", "author", "name", "title", "about", "license", "cid"), "")
+        state = WITNESSED if item.index < kept.witnessed else SIGNED
+        shown = {"id": entry_id(body), "status": REJECTED, "state": state, "created": ""}
+        return said | shown | here | {"copied": False, "rejected": reason(body)}
+    listed = index.find(item.entry.id)
     if listed is None:
-        raise NotFoundError(f"entry {entry.id} is not part of this view")
-    return _entry(listed) | {"origin": origin, "index": at, "copied": listed.origin != origin}
+        raise NotFoundError(f"entry {item.entry.id} is not part of this view")
+    copied = (listed.origin, listed.index) != (item.origin, item.index)
+    return _entry(listed) | here | {"copied": copied, "rejected": ""}
 
 
 def _paging(paging: Paging) -> dict[str, int]:

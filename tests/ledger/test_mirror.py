@@ -11,11 +11,12 @@ from ledger.checkpoint import Checkpoint, log_key, sign_checkpoint
 from ledger.database import Database
 from ledger.dsse import Envelope
 from ledger.errors import EvidenceError, MalformedError, ProofError, SignatureError
-from ledger.log import Log, find_log
+from ledger.log import CheckedBodies, Log, check_bodies, find_log
 from ledger.merkle import leaf_hash, root_of
 from ledger.mirror import extend
 from ledger.note import ED25519_COSIGNATURE, Note, NoteKey, NoteSignature
 from ledger.observations import add_sighting, sightings
+from ledger.rejected import RejectedEntry, reason
 from ledger.rules import check_log
 from tests.ledger.makers import BOB, MALLORY, evidence_of, note_entry, origin_of, signed
 
@@ -108,27 +109,69 @@ def test_the_log_key_is_kept_as_a_log_key(database: Database) -> None:
     assert find_log(database, ORIGIN) is None
 
 
+def forged(body: bytes) -> bytes:
+    """The same statement with a signature that nobody made."""
+    envelope = Envelope.parse(body)
+    return bytes(Envelope(envelope.payload, envelope.key, bytes(64)))
+
+
 @pytest.mark.parametrize("held", [0, 2], ids=["new", "held"])
-def test_a_repeated_entry_is_refused_whole(database: Database, held: int) -> None:
-    """Entries are unique in a log; a log that repeats one is not mirrored past that point."""
-    bodies = [BODIES[0], BODIES[1], BODIES[0]]
+def test_a_repeated_entry_is_kept_and_is_first_where_it_was_first(
+    database: Database, held: int
+) -> None:
+    bodies = [BODIES[0], BODIES[1], BODIES[0], BODIES[2]]
     if held:
         extend(database, KEY, signed(BOB, bodies[:held]), bodies[:held])
-    with pytest.raises(MalformedError, match=r"entry 2 of .* repeats entry 0"):
-        extend(database, KEY, signed(BOB, bodies), bodies[held:])
-    log = find_log(database, ORIGIN)
-    assert (log.size if log else 0) == held
+    log = extend(database, KEY, signed(BOB, bodies), bodies[held:])
+    assert list(log.bodies()) == bodies
+    assert list(log.rejected()) == []
+    assert log.index_of(leaf_hash(BODIES[0])) == 0
 
 
-def test_what_is_no_valid_entry_is_refused_whole(database: Database) -> None:
-    """Whatever is stored was verified; reading it again relies on that."""
-    envelope = Envelope.parse(BODIES[1])
-    forged = bytes(Envelope(envelope.payload, envelope.key, bytes(64)))
-    for body, error in ((b"junk", MalformedError), (forged, SignatureError)):
-        bodies = [BODIES[0], body]
-        with pytest.raises(error, match="entry 1 of"):
+@pytest.mark.parametrize("checked", [True, False], ids=["read before", "plain bytes"])
+def test_what_is_no_valid_entry_is_kept_and_marked(database: Database, *, checked: bool) -> None:
+    """Reading entries again relies on the marks."""
+    bodies = [BODIES[0], b"junk", BODIES[1], forged(BODIES[2]), b"", b"junk", BODIES[3]]
+    given = check_bodies(ORIGIN, 0, bodies) if checked else bodies
+    log = extend(database, KEY, signed(BOB, bodies), given)
+    assert list(log.bodies()) == bodies
+    assert list(log.rejected()) == [1, 3, 4, 5]
+    assert list(log.accepted(1, 4)) == [(2, BODIES[1])]
+    placed = list(log.placed(len(bodies)))
+    assert [item.index for item in placed] == list(range(7))
+    for item in placed:
+        rejected = item.index in (1, 3, 4, 5)
+        assert isinstance(item, RejectedEntry) == rejected
+        assert (reason(bodies[item.index]) != "") == rejected
+        if isinstance(item, RejectedEntry):
+            assert item.leaf_hash == leaf_hash(bodies[item.index])
+    assert log.root(7) == root_of(map(leaf_hash, bodies))
+
+
+def test_a_mark_can_neither_be_taken_away_nor_changed(database: Database) -> None:
+    bodies = [BODIES[0], b"junk"]
+    extend(database, KEY, signed(BOB, bodies), bodies)
+    for sql in ("DELETE FROM rejected", "UPDATE rejected SET idx = 0"):
+        with pytest.raises(EvidenceError), database.transaction() as writer:
+            writer.execute(sql)
+    assert list(Log(database, ORIGIN).rejected()) == [1]
+
+
+def test_a_log_whose_first_entry_is_not_valid_is_refused(database: Database) -> None:
+    for body, error in ((b"junk", MalformedError), (forged(BODIES[1]), SignatureError)):
+        bodies = [body, BODIES[0]]
+        with pytest.raises(error, match="entry 0 of"):
             extend(database, KEY, signed(BOB, bodies), bodies)
     assert find_log(database, ORIGIN) is None
+
+
+def test_what_was_checked_for_another_place_is_checked_again(database: Database) -> None:
+    """Marks name places; those of entries that moved would mark others."""
+    bodies = [BODIES[0], BODIES[1], b"junk"]
+    given = check_bodies(ORIGIN, 1, bodies)
+    assert isinstance(given, CheckedBodies) and given.rejected == (3,)
+    log = extend(database, KEY, signed(BOB, bodies), given)
+    assert list(log.rejected()) == [2]
 
 
 def test_only_sightings_between_held_and_new_size_are_looked_at(database: Database) -> None:

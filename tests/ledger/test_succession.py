@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ledger.entry import Entry, PlacedEntry
 from ledger.errors import EvidenceError, MalformedError, SignatureError
 from ledger.keys import NodeKeys, PrivateKey, commitment
-from ledger.merkle import root_of
+from ledger.merkle import leaf_hash, root_of
+from ledger.rejected import Placed, RejectedEntry
 from ledger.rules import check_keys
 from ledger.succession import (
     DOUBTFUL,
@@ -295,6 +296,38 @@ def test_a_forged_recovery_has_no_effect(forge: Callable[[], Entry]) -> None:
     ledger = see((ALICE, [*OLD, LATE]), (MALLORY, [new, withdrawal(MALLORY, FRENCH.id)]))
     assert not joined(ledger, ALICE, MALLORY)
     assert [status(ledger, entry) for entry in (FRENCH, LATE)] == [ACTIVE, ACTIVE]
+    assert objections(ledger) == [("key.succession", False)]
+
+
+@pytest.mark.parametrize("recovered", [True, False], ids=["recovery", "succession"])
+def test_garbage_in_a_log_keeps_nobody_from_continuing_it(*, recovered: bool) -> None:
+    """Whoever stole the seed can append bytes that are no entry; they belong to the tree."""
+    junk = RejectedEntry(origin_of(ALICE), len(OLD), leaf_hash(b"junk"))
+    roots = [*(entry.leaf_hash for entry in OLD), junk.leaf_hash, LATE.leaf_hash]
+    point = Predecessor(origin_of(ALICE), len(roots), root_of(roots))
+    new = recovering(BOB, point) if recovered else continuing(BOB, point)
+    old = [*OLD, LATE] if recovered else [*OLD, LATE, farewell(ALICE, new)]
+    placed: list[Placed] = [
+        PlacedEntry(item.origin, item.index + (item.index >= junk.index), item.entry)
+        if item.origin == junk.origin
+        else item
+        for item in place((ALICE, old), (BOB, [new]))
+    ]
+    frontier = frontier_of(place((ALICE, OLD), (BOB, [new])))
+    for order in ([*placed, junk], [junk, *reversed(placed)]):
+        ledger = view(frontier, order)
+        assert joined(ledger, ALICE, BOB)
+        assert ledger.keys.successions[junk.origin].size == len(roots)
+        assert status(ledger, LATE) == ACTIVE
+    assert not joined(view(frontier, placed), ALICE, BOB)
+
+
+def test_garbage_where_a_succession_should_be_is_no_succession() -> None:
+    new = continuing(BOB, tree(ALICE, OLD))
+    junk = RejectedEntry(origin_of(ALICE), len(OLD), leaf_hash(b"junk"))
+    placed = place((ALICE, OLD), (BOB, [new]))
+    ledger = view(frontier_of(placed), [*placed, junk])
+    assert not joined(ledger, ALICE, BOB)
     assert objections(ledger) == [("key.succession", False)]
 
 

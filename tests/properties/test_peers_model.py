@@ -1,11 +1,13 @@
 """A model of several homes that publish, sync, crash, restore, lie, withhold and corrupt.
 
 Real homes on disk sync from trees in memory: copies of what honest homes publish, of which a peer
-may withhold or damage parts, and a log whose owner signs two histories. hypothesis chooses the
+may withhold or damage parts, a log whose owner signs two histories, and one whose owner puts in
+what is no entry. hypothesis chooses the
 steps; after every step and at the end these must hold:
 
 - an honest entry that was stored anywhere is never lost or changed by a sync, a crash or an attack,
 - no home holds an entry that its log has not signed, and every home passes its audit,
+- what is no valid entry is in no view, and stops nothing that is,
 - homes whose frontiers name the same trees have the same view,
 - whoever has met both histories of the liar knows: the log is refused, and what proves it verifies.
 
@@ -27,11 +29,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ledger.entry import Entry
-from ledger.errors import EquivocationError, LogFrozenError, PnodeError
+from ledger.errors import EquivocationError, EvidenceError, LogFrozenError, PnodeError
 from ledger.frontier import Frontier
 from ledger.heldevidence import held_evidence
 from ledger.log import find_log, logs
 from ledger.merkle import leaf_hash, root_of
+from ledger.rules import ERROR
 from node.home import Home
 from node.peering.sync import SyncReport, sync
 from node.reading import load_view
@@ -62,6 +65,7 @@ class Peers(RuleBasedStateMachine):
         self.met: dict[str, set[int]] = {name: set() for name in NAMES}
         self.number = 0
         base = SimulatedLog(200).grow(COMMON)
+        self.messy = SimulatedLog(202).grow(2)
         self.sides = [SimulatedLog(200, base.bodies).grow(COMMON + 1, f"s{n}") for n in range(2)]
 
     def teardown(self) -> None:
@@ -206,6 +210,28 @@ class Peers(RuleBasedStateMachine):
         self._meet(who)
         assert len(self.met[who]) == 1 or self._knows(who)
 
+    @rule(who=WHO, more=st.lists(st.sampled_from(["valid", "junk", "forged", "repeated"])))
+    def meet_the_messy(self, who: str, more: list[str]) -> None:
+        for kind in more:
+            self.number += 1
+            body = note_entry(self.messy.keys, f"messy {self.number}").body
+            if kind == "junk":
+                body = b"%d" % self.number
+            elif kind == "forged":
+                at = body.index(b'"sig":"') + 30
+                body = body[:at] + (b"A" if body[at : at + 1] != b"A" else b"B") + body[at + 1 :]
+            elif kind == "repeated":
+                body = self.messy.bodies[self.number % len(self.messy.bodies)]
+            self.messy.bodies.append(body)
+        peer = SimulatedPeer(self.messy)
+        peer.address = "messy"
+        self.check_errors(who, self.take(who, peer))
+        self._meet(who)
+        with self.home(who).reading() as database:
+            log = find_log(database, self.messy.origin)
+            assert log is not None
+            assert list(log.bodies()) == self.messy.bodies
+
     @rule(who=WHO, other=WHO)
     def meet_a_forger(self, who: str, other: str) -> None:
         """Somebody offers an honest log with an entry more, signed by another key."""
@@ -268,9 +294,27 @@ class Peers(RuleBasedStateMachine):
         """What the owner of a log has signed; of the liar, the history that these begin."""
         if origin in self.origins:
             return self.published[self.origins[origin]]
+        if origin == self.messy.origin:
+            return self.messy.bodies
         assert origin == self.sides[0].origin, "a log that nobody owns"
         side = 1 if bodies[COMMON:] and bodies[COMMON] == self.sides[1].bodies[COMMON] else 0
         return self.sides[side].bodies
+
+    @invariant()
+    def what_is_no_entry_counts_for_nothing(self) -> None:
+        valid = {index for index, body in enumerate(self.messy.bodies) if _is_valid(body)}
+        for name in NAMES:
+            if not self.published[name]:
+                return
+            with self.home(name).reading() as database:
+                log = find_log(database, self.messy.origin)
+                if log is None:
+                    continue
+                assert set(log.rejected()) == set(range(log.size)) - valid
+                seen = load_view(database).entries.values()
+            assert {item.entry.body for item in seen if item.origin == log.origin} == {
+                self.messy.bodies[index] for index in valid if index < log.size
+            }
 
     @invariant()
     def each_home_holds_one_history(self) -> None:
@@ -298,7 +342,9 @@ class Peers(RuleBasedStateMachine):
         views: dict[str, str] = {}
         for name in NAMES:
             audited = self.place(name).open().audit()
-            assert audited.exit_code in (0, 8), audited.findings
+            assert audited.exit_code in (0, 3, 8), audited.findings
+            errors = [finding for finding in audited.findings if finding.severity == ERROR]
+            assert all(self.messy.origin in finding.subject for finding in errors), errors
             with self.home(name).reading() as database:
                 points = [log.checkpoint() for log in logs(database)]
                 for other in NAMES:
@@ -310,6 +356,14 @@ class Peers(RuleBasedStateMachine):
             frontier = Frontier.of(point[0] for point in points if point is not None)
             view = repr((sorted(ledger.entries.items()), sorted(ledger.contributions.items())))
             assert views.setdefault(frontier.digest, view) == view
+
+
+def _is_valid(body: bytes) -> bool:
+    try:
+        Entry.parse(body)
+    except EvidenceError:
+        return False
+    return True
 
 
 def _key_of(home: Home) -> object:

@@ -333,7 +333,8 @@ def test_a_copied_entry_is_shown_once_with_both_places(tmp_path: Path) -> None:
             (0, False),
         ]
         assert (
-            "copy of an entry of another log" in client.get(f"/log/{log_folder(bob.origin)}").text
+            "copy of an entry that has its place elsewhere"
+            in client.get(f"/log/{log_folder(bob.origin)}").text
         )
 
 

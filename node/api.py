@@ -63,7 +63,8 @@ class Node:
     """One node: a home and what can be done with it.
 
     Use `Node.open` or `Node.init`. `progress` is called with (step, done, total) by long work;
-    `clock` gives the time that statements claim.
+    `clock` gives the time that statements claim. Before its log grows, its peers are asked whether
+    they hold more of it, unless `offline`; `hint` is called with a text if none of them answers.
     """
 
     def __init__(
@@ -73,9 +74,11 @@ class Node:
         offline: bool = False,
         progress: Progress | None = None,
         clock: Clock | None = None,
+        hint: Callable[[str], None] | None = None,
     ) -> None:
-        self.home = home
         self._offline = offline
+        self.home = replace(home, before_append=self._ask_peers)
+        self._hint = hint
         self._progress = progress or _silent
         self._clock = clock or utc_now
 
@@ -107,6 +110,7 @@ class Node:
         offline: bool = False,
         progress: Progress | None = None,
         clock: Clock | None = None,
+        hint: Callable[[str], None] | None = None,
     ) -> Node:
         """Open an existing home.
 
@@ -114,7 +118,14 @@ class Node:
             IdentityError: if there is none.
         """
         opened = Home.open(home, state or state_folder())
-        return cls(opened, offline=offline, progress=progress, clock=clock)
+        return cls(opened, offline=offline, progress=progress, clock=clock, hint=hint)
+
+    def _ask_peers(self, home: Home) -> None:
+        from node.peering.asking import ask_before_append
+
+        asked = ask_before_append(home, offline=self._offline)
+        if self._hint is not None and asked and all(each.error is not None for each in asked):
+            self._hint("no peer could be asked whether it holds more of this home's own log")
 
     def publish(
         self,
@@ -368,7 +379,7 @@ class Node:
         try:
             with open_source(address, offline=self._offline) as source:
                 return sync(
-                    self.home,
+                    replace(self.home, before_append=None),  # it asks by itself
                     source,
                     push=push,
                     repair=repair,
@@ -474,7 +485,8 @@ class Node:
         addresses = [parse_address(text) for text in peers or list_peers(self.home)]
         if not addresses:
             raise UsageError("no peer to recover from", hint="name one: pnode recover URL|DIR")
-        return recover(self.home, addresses, confirm=confirm or _refuse, offline=self._offline)
+        home = replace(self.home, before_append=None)  # it asks by itself
+        return recover(home, addresses, confirm=confirm or _refuse, offline=self._offline)
 
     def add_peer(self, address: str) -> str:
         """Remember a peer to sync with, or the key of a log that may be pushed here."""

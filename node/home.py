@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,7 +59,8 @@ class Home:
 
     `unlock` gives the passphrase when protected keys are needed, never for reading. With
     `untouched`, reading works on a copy and changes not a byte of the folder. `ipfs` is the address
-    of an IPFS daemon to use instead of the one in store.toml.
+    of an IPFS daemon to use instead of the one in store.toml. `before_append` is called before the
+    own log is opened for appending, while no lock is held.
     """
 
     path: Path
@@ -70,6 +71,7 @@ class Home:
     untouched: bool = False
     unlock: Unlock = field(default=from_environment, compare=False, repr=False)
     ipfs: str | None = None
+    before_append: Callable[[Home], None] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def init(
@@ -204,6 +206,8 @@ class Home:
     @contextmanager
     def writing(self) -> Iterator[OwnLog]:
         """Open the node's own log for appending, finishing whatever was interrupted."""
+        if self.before_append is not None:
+            self.before_append(self)
         with self.locked() as database:
             if self.next_seed_path.exists():
                 raise LogFrozenError(

@@ -69,6 +69,7 @@ class Session:
             state_folder(),
             offline=self.settings.offline,
             progress=self.progress(),
+            hint=self.output.hint,
         )
         node.home = replace(node.home, unlock=self.unlock, ipfs=self.settings.ipfs)
         return node

@@ -68,6 +68,8 @@ def rotate(home: Home, *, clock: Clock = utc_now, cost: int = COST) -> Renewed:
         PolicyError: if the log is closed already.
         LogFrozenError: if a recovery was interrupted, or the log cannot be signed safely.
     """
+    if home.before_append is not None:
+        home.before_append(home)
     with home.locked() as database:
         remove_leftovers(home.path / "keys")
         _refuse_other(home, recovering=False)

@@ -1,10 +1,11 @@
 """Guarding the own log: a peer that holds more of it than this home means trouble, not help.
 
 A home that was restored from a backup or copied would sign a second history without noticing. So
-known peers are asked for the largest checkpoint of the own log, at every `sync`, when `serve`
-starts and by `doctor`. A larger one, signed by this home's key, is stored as a sighting, in a
-transaction of its own; while it goes beyond what is held, nothing is signed (`ledger.append`), also
-after a restart and without any network, until `pnode recover` has brought the entries back.
+known peers are asked for the largest checkpoint of the own log: at every `sync`, before something
+is appended (`node.peering.asking`), when `serve` starts and by `doctor`. A larger one, signed by
+this home's key, is stored as a sighting, in a transaction of its own; while it goes beyond what is
+held, nothing is signed (`ledger.append`), also after a restart and without any network, until
+`pnode recover` has brought the entries back.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ledger.errors import (
     UnavailableError,
 )
 from ledger.log import Log
+from ledger.note import NoteKey
 from ledger.observations import add_sighting
 from node.home import Home
 from node.peering.equivocation import OWN_HINT, keep
@@ -98,24 +100,33 @@ def keep_sighting(home: Home, offer: Offer) -> None:
 def ask_peers(home: Home, *, offline: bool) -> Iterator[Asked]:
     """Ask every peer of a home what it holds of the own log; offline, only directories."""
     peers = list_peers(home)
-    if not peers:
-        return
+    if peers:
+        key = own_key(home)
+        yield from (ask_peer(home, address, key, offline=offline) for address in peers)
+
+
+def ask_peer(
+    home: Home, address: str, key: NoteKey, *, offline: bool, seconds: float = ASK_SECONDS
+) -> Asked:
+    """Ask one peer what it holds of the own log; each answer may take so many seconds."""
+    try:
+        with _open(address, offline=offline, seconds=seconds) as source:
+            offer = read_offer(source, key)
+            check_own_offer(home, address, offer, source)
+    except NotFoundError:
+        return Asked(address)
+    except PnodeError as error:
+        return Asked(address, error=error)
+    return Asked(address, offer.checkpoint.size)
+
+
+def own_key(home: Home) -> NoteKey:
+    """Return the key of the own log."""
     with home.reading() as database:
-        key = Log(database, home.origin).key
-    for address in peers:
-        try:
-            with _open(address, offline=offline) as source:
-                offer = read_offer(source, key)
-                check_own_offer(home, address, offer, source)
-        except NotFoundError:
-            yield Asked(address)
-        except PnodeError as error:
-            yield Asked(address, error=error)
-        else:
-            yield Asked(address, offer.checkpoint.size)
+        return Log(database, home.origin).key
 
 
-def _open(address: str, *, offline: bool) -> HTTPSource | DirectorySource:
+def _open(address: str, *, offline: bool, seconds: float) -> HTTPSource | DirectorySource:
     if offline or "://" not in parse_address(address):
         return open_source(address, offline=offline)
-    return HTTPSource(address, total_seconds=ASK_SECONDS)
+    return HTTPSource(address, total_seconds=seconds)

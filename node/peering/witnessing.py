@@ -60,6 +60,7 @@ from ledger.witness import (
 from node.clock import PosixClock, posix_now
 from node.home import Home
 from node.identity.lineage import own_origins
+from node.peering.peers import read_settings
 from node.peering.policyfile import home_policy
 from node.peering.pull import Offer, is_new
 from node.peering.source import Poster
@@ -146,12 +147,15 @@ def _admitted(home: Home, database: Database, request: AddCheckpoint) -> NoteKey
 
 
 def known_log(home: Home, database: Database, origin: str) -> NoteKey | None:
-    """Return the key of a log that this node cosigns: one held here or named in its policy."""
+    """Return the key of a log that this node cosigns: one held here, or one that its owner named.
+
+    The owner names logs in the policy, and in `peers.toml` those that may be pushed here.
+    """
     log = find_log(database, origin)
     if log is not None:
         return log.key
     policy = home_policy(home)
-    named = policy.logs if policy is not None else ()
+    named = [*(policy.logs if policy is not None else ()), *read_settings(home).log_keys()]
     # A foreign log, whose name does not contain its key, has no place in a pnode ledger.
     own = (key for key in named if key.name == origin == log_origin(key.key))
     return next(own, None)

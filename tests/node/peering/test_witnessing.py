@@ -22,6 +22,7 @@ from ledger.observations import add_sighting, cosignatures, last_cosigned, note_
 from ledger.witness import AddCheckpoint, NotCosignedError, parse_answer
 from node.api import Node
 from node.home import Home
+from node.peering.peers import add_peer, remove_peer
 from node.peering.pull import Offer
 from node.peering.source import HTTPSource
 from node.peering.sync import sync
@@ -122,6 +123,17 @@ def test_every_status(witness: Home, ask: Ask, asked: AddCheckpoint | bytes, sta
     assert answer.headers["cache-control"] == "no-store"
     assert str(witness.path) not in answer.text
     assert cosigned_size(witness) == (5 if asked == request(3, 5) else 3)
+
+
+def test_a_log_that_may_be_pushed_is_cosigned_before_it_was(node: Node) -> None:
+    assert refused(node.home, request(0, 3)).status == 404
+    add_peer(node.home, str(KEY))
+    (line,) = parse_answer(add_checkpoint(node.home, bytes(request(0, 3)), clock=now))
+    CosignatureVerifier(Cosigner.of(node.home).key).verify_line(request(0, 3).note.text, line)
+    assert refused(node.home, request(0, 5, keys=BOB)).status == 404
+    remove_peer(node.home, str(KEY))
+    # What was cosigned once stays known, so that nothing contradicting it is cosigned.
+    assert refused(node.home, request(3, 3, fork=True)).status == 422
 
 
 def test_a_home_in_use_asks_to_come_again(witness: Home, ask: Ask) -> None:

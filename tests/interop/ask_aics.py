@@ -13,6 +13,7 @@ from typing import Any
 import aics_tlog
 from aics_tlog.tiles import FileSystemTileReader
 from aics_witness.config import LogConfig
+from aics_witness.feeder import WitnessClient, WitnessRejected
 from aics_witness.service import Witness, WitnessError
 from aics_witness.store import WitnessStore
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -70,9 +71,22 @@ def conversation(
         return {"vkey": witness.vkey_text, "answers": answers}
 
 
+def submit(url: str, vkey: str, notes: list[str], bodies: list[str]) -> list[Any]:
+    """Ask a witness over HTTP for cosignatures of growing trees of these entries."""
+    tree = aics_tlog.MerkleTree([bytes.fromhex(body) for body in bodies])
+    answers: list[Any] = []
+    with WitnessClient(url, vkey, max_attempts=1) as client:
+        for note in notes:
+            try:
+                answers.append([200, client.submit(note, tree.consistency_proof)])
+            except WitnessRejected as error:
+                answers.append([error.status, str(error)])
+    return answers
+
+
 def main() -> None:
     answers: list[Any] = []
-    questions = {f.__name__: f for f in (vkey, checkpoint, audit, proofs, conversation)}
+    questions = {f.__name__: f for f in (vkey, checkpoint, audit, proofs, conversation, submit)}
     for name, *arguments in json.load(sys.stdin):
         try:
             answers.append(questions[name](*arguments))

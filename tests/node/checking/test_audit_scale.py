@@ -91,6 +91,7 @@ def test_any_number_of_processes_finds_the_same(large: Node, jobs: int) -> None:
         "entry.signature",
         "entry.form",
         "entry.filed",
+        "ledger.rows",
         "log.root",
         "log.tiles",
     }

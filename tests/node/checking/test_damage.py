@@ -36,7 +36,7 @@ WITNESS = PrivateKey(bytes([5]) * 32)
 
 PAGE = 4096
 
-KNOWN = "entry.form"
+KNOWN = "entry.form log.equivocation"
 """What an audit finds before anything is damaged."""
 
 # How far two trees are known to agree is found out with the help of peers, so an audit can only

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from node.checking.replaying import Replayed
     from node.checking.verifying import Verified
     from node.composing import Composed, Progress
+    from node.describing.describe import Described, Format
     from node.fetching import Fetched
     from node.identity.keyring import Keyring, Moved, Protected
     from node.identity.revocation import Revoked
@@ -202,6 +203,12 @@ class Node:
         return fetch(
             self.home, id_or_cid, directory, offline=self._offline, progress=self._progress
         )
+
+    def describe(self, id_: str, form: Format, key: Path | None = None) -> Described:
+        """Describe an entry for another tool; see `node.describing.describe`."""
+        from node.describing.describe import describe
+
+        return describe(self.home, id_, form, key)
 
     def log(self, origin: str | None = None, since: int = 0) -> Sequence[LogLine]:
         """Return the entries of a log in order, by default of this node's own."""

@@ -18,6 +18,7 @@ from ledger.encoding import canonical_json
 from ledger.entry import Entry
 from ledger.errors import DigestError, MalformedError, NotFoundError, PolicyError, UsageError
 from ledger.log import Log, places, resolve_id
+from ledger.modelsigning import manifest_of
 from ledger.predicate import line, text
 from ledger.statement import Statement, Subject, subjects_of
 from ledger.view import ACTIVE, Contribution, LedgerView
@@ -166,14 +167,14 @@ def publish(
             f"{directory}: files changed while they were read",
             hint="wait until nothing writes there and publish again",
         )
-    predicate = said | {"cid": str(artifact.cid), "manifest": _manifest(artifact)}
+    files = [(file.path, file.sha256) for file in artifact.files]
+    predicate = said | {"cid": str(artifact.cid), "manifest": manifest_of(files)}
     with home.writing() as log:
         ledger = load_view(log.log.database)
         _require_open(home, ledger)
         held = _find_same(ledger, predicate)
         if held is not None:
             return _published(home, offer, artifact, compared, log, held, source, already=True)
-        files = [(file.path, file.sha256) for file in artifact.files]
         statement = Statement("contribution", subjects_of(files), predicate | {"created": clock()})
         entry = Entry.sign(statement, keys.author)
         if entry.id in ledger.entries:
@@ -301,21 +302,6 @@ def _require_open(home: Home, ledger: LedgerView) -> None:
             hint="publish from the home that continues it; if that is not yours, see "
             "docs/how-to/keys.md",
         )
-
-
-def _manifest(artifact: StoredArtifact) -> dict[str, Any]:
-    """Return the OpenSSF Model Signing (OMS v1.0) manifest of the files."""
-    resources = [
-        {"name": file.path, "digest": file.sha256, "algorithm": "sha256"}
-        for file in sorted(artifact.files, key=lambda file: file.path)
-    ]
-    serialization = {
-        "method": "files",
-        "hash_type": "sha256",
-        "allow_symlinks": False,
-        "ignore_paths": [],
-    }
-    return {"resources": resources, "serialization": serialization}
 
 
 def _find_same(ledger: LedgerView, predicate: Mapping[str, Any]) -> Entry | None:

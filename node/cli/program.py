@@ -73,6 +73,7 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
         "serve": Listing("peering", "Serve logs, blocks and pages over HTTP."),
         "export": Listing("peering", "Write everything served into a directory."),
         "store": Listing("storing", "Show, keep, let go, clean, import and export blocks."),
+        "describe": Listing("describing", "Write what is published for another tool to read."),
     },
     "Diagnose": {
         "recover": Listing("recovery", "Bring this home's own log back from peers."),

@@ -19,6 +19,7 @@ NOT_RUN = {
     "python3 -m venv": "needs an environment of its own",
     ". .venv/bin/activate": "needs an environment of its own",
     "pip install": "needs the network",
+    "model_signing verify": "a tool of others; tests/interop runs it",
     "pnode serve": "runs until it is interrupted; tested in tests/node",
 }
 """What is shown and not run here, with the reason."""

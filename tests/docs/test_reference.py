@@ -40,6 +40,7 @@ PACKAGES = (
     "node",
     "node.checking",
     "node.cli",
+    "node.describing",
     "node.identity",
     "node.peering",
     "node.storage",

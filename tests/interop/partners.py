@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +34,7 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+@cache
 def python_with(package: str) -> Path:
     """Return the interpreter of the environment, which must hold a package."""
     python = ENVIRONMENT / "bin" / "python"

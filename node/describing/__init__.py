@@ -1,0 +1,1 @@
+"""What is published, as documents that other tools read: CycloneDX, model cards, OMS bundles."""

@@ -23,7 +23,7 @@ from ledger.witness import (
     verified_lines,
 )
 from tests.ledger.makers import ALICE, BOB, origin_of
-from tests.ledger.requests import LEAVES, checkpoint, proof, request
+from tests.ledger.asking import LEAVES, checkpoint, proof, request
 
 KEY = log_key(origin_of(ALICE), ALICE.log.public)
 

@@ -22,8 +22,8 @@ from ledger.witness import (
     parse_conflict,
     verified_lines,
 )
-from tests.ledger.makers import ALICE, BOB, origin_of
 from tests.ledger.asking import LEAVES, checkpoint, proof, request
+from tests.ledger.makers import ALICE, BOB, origin_of
 
 KEY = log_key(origin_of(ALICE), ALICE.log.public)
 

@@ -29,8 +29,8 @@ from node.peering.sync import sync
 from node.peering.tree import log_folder
 from node.peering.witnessing import Cosigner, add_checkpoint, cosign_mirror, keep_lines, take_over
 from tests.faults import kill_at, trace
-from tests.ledger.makers import ALICE, BOB, keys_of, origin_of
 from tests.ledger.asking import LEAVES, checkpoint, proof, request
+from tests.ledger.makers import ALICE, BOB, keys_of, origin_of
 from tests.node.served import served
 from tests.node.worlds import Place, check_home, forging
 from tests.simulator import SimulatedLog, SimulatedPeer

@@ -1,7 +1,8 @@
 """Fetching: an artifact from blocks to a folder that other tools load.
 
-Blocks that are not here are gathered from peers and gateways (`node.storage.gathering`). The files
-are written from verified blocks, and must build the root again; then the root is pinned.
+Blocks that are not here are gathered from peers, an IPFS daemon and gateways
+(`node.storage.gathering`). The files are written from verified blocks, and must build the root
+again; then the root is pinned.
 """
 
 from __future__ import annotations

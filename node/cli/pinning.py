@@ -34,8 +34,8 @@ def warn_of_pending(output: Output, pins: DaemonPins | None) -> None:
         return
     count = len(pins.pending)
     noun = "artifact or document" if count == 1 else "artifacts and documents"
-    reason = f" ({pins.error})" if pins.error else ""
-    output.warn(f"{count} {noun} not pinned yet at {pins.daemon}{reason}")
+    reason = pins.error or f"IPFS daemon at {pins.daemon}"
+    output.warn(f"not pinned yet: {count} {noun} ({reason})")
     if pins.hint:
         output.hint(pins.hint)
     output.hint("what you published is in the local store; the next publication or sync sends it")

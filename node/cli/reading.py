@@ -143,7 +143,8 @@ def fetch_command(session: Session, target: str, output: Path) -> None:
     """Bring an artifact into a directory, every block verified.
 
     Takes an entry id or the CID of an artifact. The directory appears complete or not at all.
-    Blocks that are not here are read from peers, and from the gateways of store.toml.
+    Blocks that are not here are read from peers, and from the IPFS daemon and the gateways of
+    store.toml.
     """
     fetched = session.node().fetch(target, output)
     session.output.result(

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from ledger.blocks import BlockStore
+from ledger.cid import Cid
+from ledger.errors import NotFoundError, UnavailableError
 from node.home import Home
 from node.peering.peers import list_peers
 from node.peering.source import open_source
@@ -38,9 +40,24 @@ def providers_of(home: Home, *, offline: bool) -> Iterator[list[Provider]]:
 
             return Provider(address, open_store)
 
-        daemon = [Provider(f"IPFS daemon {settings.ipfs}", lambda: IpfsStore(settings.ipfs))]
+        daemon = [Provider(f"IPFS daemon {settings.ipfs}", lambda: _SearchingDaemon(settings.ipfs))]
         yield [
             *(provider(each) for each in peers if not offline or "://" not in each),
             *(daemon if settings.ipfs and not offline else ()),
             *(provider(each) for each in settings.gateways if not offline and each not in peers),
         ]
+
+
+class _SearchingDaemon(IpfsStore):
+    """A daemon that looks for blocks at its own peers, which takes long: once in vain is enough."""
+
+    def get_block(self, cid: Cid) -> bytes:
+        """Return a block, verified.
+
+        Raises:
+            UnavailableError: also if the daemon does not find it, so that it is not asked again.
+        """
+        try:
+            return super().get_block(cid)
+        except NotFoundError as error:
+            raise UnavailableError(error.message) from None

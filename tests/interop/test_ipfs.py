@@ -195,7 +195,7 @@ def test_its_gateway_serves_the_files(daemons: Daemons, daemon: Daemon, root: Ci
 
 
 def test_another_daemon_has_it_by_its_cid_alone(
-    daemons: Daemons, daemon: Daemon, node: Node, root: Cid
+    daemons: Daemons, daemon: Daemon, node: Node, root: Cid, tmp_path: Path
 ) -> None:
     other = daemons.start("b")
     with pytest.raises(NotFoundError):
@@ -205,6 +205,10 @@ def test_another_daemon_has_it_by_its_cid_alone(
     assert blocks == dict(walk(root, node.home.store.get_block, Limits()))
     other.store.pin(root)
     assert set(other.store.pins()) == {root}
+    reader = Place(tmp_path / "bo").init("bo")
+    (reader.home.path / STORE_FILE).write_text(f'ipfs = "{other.api}"\n')
+    reader.fetch(str(root), tmp_path / "out")
+    assert snapshot(tmp_path / "out") == snapshot(ADAPTERS / "ada")
 
 
 def test_kubo_downloads_what_was_published(

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pytest
 
 from ledger.cid import Cid
-from ledger.errors import MalformedError, UsageError
+from ledger.errors import MalformedError, NotFoundError, UsageError
 from ledger.statement import artifact_cids
 from node.api import Node
 from node.cli.program import run
@@ -19,6 +19,7 @@ from node.doctor import diagnose
 from node.reading import load_view
 from node.storage.pinning import DaemonPins, pin_published
 from node.storage.settings import STORE_FILE
+from tests.node.served import served
 from tests.node.storage.fakeipfs import (
     Asked,
     FakeDaemon,
@@ -29,7 +30,7 @@ from tests.node.storage.fakeipfs import (
     http,
     reply,
 )
-from tests.node.worlds import Place, World, block_path, flip, publish_adapter
+from tests.node.worlds import ADAPTERS, Place, World, block_path, flip, publish_adapter, snapshot
 
 pytest.importorskip("ipfshttpclient", reason="the extra 'ipfs' is not installed")
 
@@ -153,7 +154,7 @@ def test_a_publication_survives_whatever_the_daemon_does(
     assert result["pins"]["daemon"] == daemon.address
     assert result["pins"]["pending"] == [{"cid": cid, "entry": result["id"]}]
     assert said in result["pins"]["error"]
-    assert "1 artifact or document not pinned yet" in err
+    assert "not pinned yet: 1 artifact or document" in err
     assert "\x1b" not in err
     del daemon.wrong[command]
     pins = node.publish(suites[1]).pins
@@ -350,11 +351,39 @@ def test_attributing_sends_its_documents(attributed: World, daemon: FakeDaemon) 
     assert {result.record, result.table} <= daemon.pins
 
 
-def test_an_adapter_comes_out_of_the_daemon_as_it_went_in(world: World, daemon: FakeDaemon) -> None:
+def test_another_node_fetches_from_the_daemon_by_cid(
+    world: World, daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    configure(world.node, daemon.address)
+    publish_adapter(world.node, "ada")
+    cid = next(line.cid for line in world.node.list() if line.id == world.ids["ada"])
+    other = Place(tmp_path / "other").init("bob")
+    configure(other, daemon.address)
+    fetched = other.fetch(cid, tmp_path / "out")
+    assert snapshot(tmp_path / "out") == snapshot(ADAPTERS / "ada")
+    (used,) = fetched.providers
+    assert (used.provider, used.dropped) == (f"IPFS daemon {daemon.address}", "")
+    daemon.asked.clear()
+    offline = Node.open(other.home.path, other.home.state, offline=True)
+    with pytest.raises(NotFoundError):
+        offline.fetch(str(Cid.of(b"missing")), tmp_path / "missing")
+    assert daemon.asked == []
+
+
+@pytest.mark.parametrize("wrong", ["missing", "corrupt", "down"])
+def test_a_daemon_that_cannot_give_a_block_is_asked_once(
+    world: World, daemon: FakeDaemon, tmp_path: Path, wrong: str
+) -> None:
+    """It looks for what it does not have at its peers, for seconds; the next provider has it."""
     node = world.node
-    configure(node, daemon.address)
-    publish_adapter(node, "ada")
-    for root in map(Cid.parse, daemon.pins):
-        for cid, block in daemon.blocks.items():
-            assert Cid.parse(cid) == Cid.of(block, Cid.parse(cid).codec)
-        assert str(root) in daemon.blocks
+    cid = next(line.cid for line in node.list() if line.id == world.ids["ada"])
+    other = Place(tmp_path / "other").init("bob")
+    if wrong == "corrupt":
+        daemon.blocks[cid] = b"something else"
+    with served(node.home) as url:
+        address = DOWN if wrong == "down" else daemon.address
+        (other.home.path / STORE_FILE).write_text(f'ipfs = "{address}"\ngateways = ["{url}"]\n')
+        fetched = other.fetch(cid, tmp_path / "out")
+    assert snapshot(tmp_path / "out") == snapshot(ADAPTERS / "ada")
+    assert [bool(used.dropped) for used in fetched.providers] == [True, False]
+    assert len(daemon.asked) == (0 if wrong == "down" else 1)

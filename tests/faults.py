@@ -6,7 +6,8 @@ O_TRUNC). Call number n, counted from 1, can be made the last thing the process 
 (`kill_at`), or be answered with an error without being executed (`fail_at`). A test then loops
 over every n, as Tessera's fault injection does with strace, and checks what is left on disk.
 
-The child is traced with ptrace(2) through ctypes, so neither strace nor a compiler is needed. A
+The child is traced with ptrace(2) through ctypes, so neither strace nor a compiler is needed, and
+a seccomp(2) filter stops it at those calls only, so that it runs nearly as fast as without. A
 process in between does the tracing, so the test process keeps its own children.
 
 Limits: Linux on x86_64. A killed process is not a power failure: what the page cache holds
@@ -29,6 +30,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,14 +42,20 @@ Under = Path | Sequence[Path]
 _AT_FDCWD = -100
 _O_CREAT_OR_TRUNC = os.O_CREAT | os.O_TRUNC
 
-_TRACEME, _GETREGS, _SETREGS, _SYSCALL, _SETOPTIONS = 0, 12, 13, 24, 0x4200
-_TRACESYSGOOD, _TRACEFORK, _TRACEVFORK, _TRACECLONE, _TRACEEXEC = 1, 2, 4, 8, 16
+_TRACEME, _CONT, _GETREGS, _SETREGS, _SETOPTIONS = 0, 7, 12, 13, 0x4200
+_TRACEFORK, _TRACEVFORK, _TRACECLONE, _TRACEEXEC, _TRACESECCOMP = 2, 4, 8, 16, 128
 _EXITKILL = 1 << 20
-_OPTIONS = (
-    _TRACESYSGOOD | _TRACEFORK | _TRACEVFORK | _TRACECLONE | _TRACEEXEC | _EXITKILL
-)  # fmt: skip
+_OPTIONS = _TRACEFORK | _TRACEVFORK | _TRACECLONE | _TRACEEXEC | _TRACESECCOMP | _EXITKILL
+_SECCOMP_STOP = 7
 _WALL = 0x40000000
-_SYSCALL_STOP = signal.SIGTRAP | 0x80
+
+# prctl(2) and seccomp(2): the filter is a program in classic BPF over struct seccomp_data, which
+# holds the number of the call, the architecture, an address, and six arguments of 64 bits.
+_SET_SECCOMP, _SET_NO_NEW_PRIVS, _MODE_FILTER = 22, 38, 2
+_LOAD, _JUMP_IF_EQUAL, _JUMP_IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+_X86_64 = 0xC000003E
+_ALLOW, _TRACE = 0x7FFF0000, 0x7FF00000
 
 # struct user_regs_struct of <sys/user.h>: 27 words.
 _REGISTERS = 27
@@ -223,7 +231,7 @@ def _trace(action: Action, roots: tuple[str, ...], fault: _Fault) -> dict[str, o
         os.close(receive)
         _ptrace(_TRACEME, 0, 0)
         os.kill(os.getpid(), signal.SIGSTOP)
-        _report(send, lambda: (action(), None)[1])
+        _report(send, lambda: (_stop_at_storage_calls(), action(), None)[2])
     os.close(send)
     tracer = _Tracer(child, roots, fault)
     exit_status = tracer.run()
@@ -235,14 +243,12 @@ def _trace(action: Action, roots: tuple[str, ...], fault: _Fault) -> dict[str, o
 
 @dataclass(slots=True)
 class _Tracer:
-    """Follows one child and its threads and processes from system call to system call."""
+    """Follows one child and its threads and processes from storage call to storage call."""
 
     child: int
     roots: tuple[str, ...]
     fault: _Fault
     calls: list[str] = field(default_factory=list)
-    _inside: set[int] = field(default_factory=set)
-    _answers: dict[int, int] = field(default_factory=dict)
     _known: set[int] = field(default_factory=set)
 
     def run(self) -> int:
@@ -252,7 +258,7 @@ class _Tracer:
             raise OSError("the child could not be stopped")
         _ptrace(_SETOPTIONS, self.child, _OPTIONS)
         self._known.add(self.child)
-        _ptrace(_SYSCALL, self.child, 0)
+        _ptrace(_CONT, self.child, 0)
         while True:
             task, status = os.waitpid(-1, _WALL)
             if os.WIFEXITED(status) or os.WIFSIGNALED(status):
@@ -263,7 +269,7 @@ class _Tracer:
 
     def _stopped(self, task: int, stop: int, event: int) -> int:
         """Deal with one stop and return the signal to pass on."""
-        if stop == _SYSCALL_STOP:
+        if event == _SECCOMP_STOP:
             self._system_call(task)
             return 0
         # A new thread or process begins with a stop of its own, which is not for it.
@@ -275,16 +281,10 @@ class _Tracer:
     def _resume(self, task: int, passed_on: int) -> None:
         # It may have been killed while stopped; its end is then reported by the next wait.
         with suppress(ProcessLookupError):
-            _ptrace(_SYSCALL, task, passed_on)
+            _ptrace(_CONT, task, passed_on)
 
     def _system_call(self, task: int) -> None:
         with _registers(task) as registers:
-            if task in self._inside:
-                self._inside.discard(task)
-                if task in self._answers:
-                    registers[_RAX] = -self._answers.pop(task) % 2**64
-                return
-            self._inside.add(task)
             call = _storage_call(task, registers, self.roots)
             if call is None:
                 return
@@ -294,17 +294,37 @@ class _Tracer:
                 if self.fault.errno is None:
                     os.kill(self.child, signal.SIGKILL)
                 else:
-                    self._answers[task] = self.fault.errno
+                    registers[_RAX] = 2**64 - self.fault.errno
+
+
+def _stop_at_storage_calls() -> None:
+    """Have the kernel stop this process and its children at storage calls, for the tracer."""
+    program = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_JUMP_IF_EQUAL, 1, 0, _X86_64),
+        (_RETURN, 0, 0, _ALLOW),
+        (_LOAD, 0, 0, _NUMBER),
+    ]
+    for number, (name, _) in _CALLS.items():
+        found = [(_RETURN, 0, 0, _TRACE)]
+        if name in _OPEN_FLAGS:
+            found = [
+                (_LOAD, 0, 0, _FIRST_ARGUMENT + 8 * _OPEN_FLAGS[name]),
+                (_JUMP_IF_ANY_BIT, 0, 1, _O_CREAT_OR_TRUNC),
+                *found,
+                (_RETURN, 0, 0, _ALLOW),
+            ]
+        program += [(_JUMP_IF_EQUAL, 0, len(found), number), *found]
+    program.append((_RETURN, 0, 0, _ALLOW))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    header = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code))
+    _prctl(_SET_NO_NEW_PRIVS, 1)
+    _prctl(_SET_SECCOMP, _MODE_FILTER, header)
 
 
 def _storage_call(task: int, registers: list[int], roots: tuple[str, ...]) -> str | None:
-    known = _CALLS.get(registers[_ORIG_RAX])
-    if known is None:
-        return None
-    name, places = known
+    name, places = _CALLS[registers[_ORIG_RAX]]
     arguments = [registers[index] for index in _ARGUMENTS]
-    if name in _OPEN_FLAGS and not arguments[_OPEN_FLAGS[name]] & _O_CREAT_OR_TRUNC:
-        return None
     for place in places:
         path = _locate(task, place, arguments)
         if any(path == root or path.startswith(root + "/") for root in roots):
@@ -365,15 +385,23 @@ def _registers(task: int) -> Iterator[list[int]]:
 
 
 def _ptrace(request: int, task: int, data: int) -> None:
-    library = _libc()
-    if library.ptrace(request, task, 0, data) == -1:
+    if _libc().ptrace(request, task, 0, data) == -1:
         number = ctypes.get_errno()
         name = errno_names.errorcode.get(number, "unknown")
         raise OSError(number, f"ptrace request {request:#x}: {name}")
 
 
+def _prctl(option: int, argument: int, pointed_to: bytes | None = None) -> None:
+    if _libc().prctl(option, argument, pointed_to, 0, 0) == -1:
+        number = ctypes.get_errno()
+        name = errno_names.errorcode.get(number, "unknown")
+        raise OSError(number, f"prctl option {option}: {name}")
+
+
+@cache
 def _libc() -> Any:
     library = ctypes.CDLL(None, use_errno=True)
     library.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
     library.ptrace.restype = ctypes.c_long
+    library.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, *[ctypes.c_ulong] * 2]
     return library

@@ -130,6 +130,7 @@ def test_intervals_cover_the_value_over_all_possible_items() -> None:
     assert np.all(np.abs(hits / RUNS - 0.95) < TOLERANCE), hits / RUNS
 
 
+@pytest.mark.no_cover
 def test_sampling_half_width_covers_the_exact_value() -> None:
     table = random_table(9, 6, 40, 40)
     truth = exact.shapley(table)

@@ -74,8 +74,7 @@ def rendered(model: ReportModel) -> Rendered:
     return render(model)
 
 
-def test_same_model_gives_the_same_bytes(model: ReportModel, rendered: Rendered) -> None:
-    assert render(model) == rendered
+def test_same_model_gives_the_same_bytes(rendered: Rendered) -> None:
     assert render(town_model()) == rendered
 
 
@@ -177,11 +176,16 @@ def test_page_names_the_digests_of_its_twins(rendered: Rendered) -> None:
     assert hashlib.sha256(rendered.csv).hexdigest() in page
 
 
+@pytest.fixture(scope="module")
+def harmless() -> Page:
+    return Page(render(hostile_model("harmless")))
+
+
+@pytest.mark.no_cover
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_hostile_text_is_shown_and_never_interpreted(attack: str) -> None:
+def test_hostile_text_is_shown_and_never_interpreted(harmless: Page, attack: str) -> None:
     hostile = render(hostile_model(attack))
-    harmless = render(hostile_model("harmless"))
-    page, expected = Page(hostile), Page(harmless)
+    page, expected = Page(hostile), harmless
     text_in_figures = {"g", "path", "text", "tspan", "use", "defs", "rect"}
     for tag in page.tags.keys() | expected.tags.keys():
         if tag not in text_in_figures:

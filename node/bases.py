@@ -109,9 +109,15 @@ def open_known(home: Home, known: KnownBase, hash_file: HashFile | None = None) 
     """Open a registered base; `hash_file` may remember digests, by default every byte is hashed.
 
     Raises:
+        NotFoundError: if the folder it stays in is gone.
         DigestError: if its files changed since they were pinned.
         IncompleteError: if blocks of it are missing.
     """
+    if known.folder and not Path(known.folder).is_dir():
+        raise NotFoundError(
+            f"base '{known.name}': {known.folder} is gone",
+            hint=f"add it again: pnode base add {known.source or 'DIR'} --name {known.name}",
+        )
     if known.folder:
         return _open_pinned(Path(known.folder), known, hash_file)
     return open_stored(home, known, home.cache / "artifacts", hash_file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import PnodeError, UsageError
+from ledger.errors import NotFoundError, PnodeError, UsageError
 from node import hub as module
 from node.api import Node
 from node.bases import find_base, open_known
@@ -316,6 +317,45 @@ def test_a_hub_that_is_gone_is_unavailable(
     assert failing(ready).exit_code == 6
 
 
+def cut_short(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(ADA[WEIGHTS])))
+    handler.end_headers()
+    handler.wfile.write(ADA[WEIGHTS][:1000])
+    handler.close_connection = True
+
+
+@pytest.mark.parametrize(
+    ("method", "fault"), [("HEAD", answer(503)), ("GET", answer(503)), ("GET", cut_short)]
+)
+def test_a_transfer_that_fails_again_and_again_is_given_up(
+    hub: Hub,
+    ready: Node,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    fault: Callable[[Handler], None],
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the library waits between attempts
+    digest = module.hashlib.sha256(ADA[WEIGHTS]).hexdigest()
+    commit = hub.repositories[NAME].names["main"]
+    path = f"/{NAME}/resolve/{commit}/{WEIGHTS}" if method == "HEAD" else f"/cdn/{digest}"
+    hub.faults[f"{method} {path}"] = fault
+    assert failing(ready).exit_code == 6
+    assert len(hub.asked) < 40
+    hub.faults.clear()
+    assert publish(ready)
+
+
+def test_the_offline_mode_of_the_library_counts(
+    hub: Hub, ready: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert failing(ready).exit_code == 6
+    assert hub.asked == []
+
+
 def test_offline_nothing_is_asked(hub: Hub, ready: Node) -> None:
     node = Node(ready.home, offline=True)
     assert failing(node).exit_code == 6
@@ -393,6 +433,11 @@ def test_a_large_base_stays_the_commit_it_was_when_the_branch_moves(
     newer = node.add_base("demo/tiny", "new")
     assert newer.digest != known.digest
     assert open_known(node.home, known).digest == known.digest
+    shutil.rmtree(node.home.cache)
+    with pytest.raises(NotFoundError, match="is gone") as caught:
+        open_known(node.home, known)
+    assert caught.value.hint == f"add it again: pnode base add {known.source} --name old"
+    assert node.add_base(known.source, "old") == known
 
 
 def test_a_base_that_needs_its_own_code_is_refused(hub: Hub, node: Node) -> None:

@@ -84,3 +84,11 @@ def test_reading_loads_neither_the_writer_nor_the_network(args: list[str], home:
 def test_verify_loads_neither_the_writer_nor_the_models(pnode: Pnode, home: Path) -> None:
     (id_,) = pnode("list", "-q").out.split()
     assert not _imported("verify", id_) & {*HEAVY, *NETWORK, "sqlite_utils", "numpy"}
+
+
+def test_describing_loads_neither_a_model_library_nor_the_network(
+    home: Path, suite: Path, pnode: Pnode
+) -> None:
+    id_ = pnode("publish", str(suite), "-q").out.strip()
+    modules = _imported("describe", id_, "--format", "cyclonedx", "-o", "bom.json")
+    assert not modules & {*HEAVY, *NETWORK, "huggingface_hub"}

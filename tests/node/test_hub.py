@@ -118,10 +118,11 @@ def test_only_what_an_adapter_may_hold_is_fetched_and_lies_there_plainly(
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-def test_a_suite_is_published_as_well(hub: Hub, node: Node, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["demo/suite", "demo/arriving"])
+def test_a_suite_is_published_as_well(hub: Hub, node: Node, tmp_path: Path, name: str) -> None:
     suite = write_suite(tmp_path / "suite")
-    hub.put("demo/suite", {path.name: path.read_bytes() for path in suite.iterdir()})
-    published = node.publish("hf:demo/suite")
+    hub.put(name, {path.name: path.read_bytes() for path in suite.iterdir()})
+    published = node.publish(f"hf:{name}")
     assert (published.kind, published.cid) == ("suite", node.publish(suite).cid)
 
 

@@ -39,6 +39,7 @@ class Reader(Protocol):
 Sink = Callable[[Cid, bytes], None]
 BlockReader = Callable[[Cid], bytes]
 FileWriter = Callable[[str, Iterator[bytes]], None]
+Leaves = Callable[[Iterator[bytes]], Iterator[tuple[Cid, bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,17 @@ class Node:
     size: int
 
 
+def hash_leaves(chunks: Iterator[bytes]) -> Iterator[tuple[Cid, bytes]]:
+    """Yield each chunk with its CID, in order; whoever has several cores may do it otherwise."""
+    for chunk in chunks:
+        yield Cid.of(chunk), chunk
+
+
 def build_directory(
-    files: Mapping[str, Reader], sink: Sink, profile: Profile | None = None
+    files: Mapping[str, Reader],
+    sink: Sink,
+    profile: Profile | None = None,
+    leaves: Leaves = hash_leaves,
 ) -> Node:
     """Write a directory of files, given by relative path, and return its root node.
 
@@ -88,19 +98,20 @@ def build_directory(
                 raise MalformedError(f"'{path}': '{folder}' is a file and a directory")
             place = below
         check_name(name)
-        place[name] = build_file(files[path], sink, profile)
+        place[name] = build_file(files[path], sink, profile, leaves)
     return _build_tree(tree, sink)
 
 
-def build_file(stream: Reader, sink: Sink, profile: Profile | None = None) -> Node:
+def build_file(
+    stream: Reader, sink: Sink, profile: Profile | None = None, leaves: Leaves = hash_leaves
+) -> Node:
     """Write one file and return its node."""
     profile = profile or Profile()
     width = profile.max_links
     nodes = []
-    while chunk := stream.read(profile.chunk_size):
-        nodes.append(_leaf(chunk, sink))
-    if not nodes:
-        return _leaf(b"", sink)
+    for cid, chunk in leaves(_chunks(stream, profile.chunk_size)):
+        sink(cid, chunk)
+        nodes.append(Node(cid, len(chunk), len(chunk)))
     while len(nodes) > 1:
         groups = [nodes[i : i + width] for i in range(0, len(nodes), width)]
         nodes = [_file_node(group, sink) for group in groups]
@@ -278,10 +289,12 @@ def _mapping(item: object) -> Mapping[str, object]:
     return item
 
 
-def _leaf(chunk: bytes, sink: Sink) -> Node:
-    cid = Cid.of(chunk)
-    sink(cid, chunk)
-    return Node(cid, len(chunk), len(chunk))
+def _chunks(stream: Reader, size: int) -> Iterator[bytes]:
+    """Yield the chunks of a file; one that is empty has one empty chunk."""
+    chunk = stream.read(size)
+    yield chunk
+    while chunk and (chunk := stream.read(size)):
+        yield chunk
 
 
 def _file_node(children: list[Node], sink: Sink) -> Node:

@@ -6,7 +6,6 @@ the root again. Extraction happens under a temporary name, so a folder that exis
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import stat
@@ -24,6 +23,7 @@ from ledger.database import storage_errors
 from ledger.errors import DigestError, IncompleteError, NotFoundError, PnodeError, PolicyError
 from ledger.unixfs import (
     Limits,
+    Sink,
     build_directory,
     build_file,
     checked_block,
@@ -32,6 +32,7 @@ from ledger.unixfs import (
     read_file,
 )
 from node.durable import make_folder, staging_folder
+from node.hashing import Hashing
 from node.storage.local import LocalStore
 
 # As much as the largest document, a coalition table, may have.
@@ -89,23 +90,42 @@ def scan(directory: Path, limits: Limits | None = None) -> list[str]:
     return sorted(paths)
 
 
-def store_directory(directory: Path, store: LocalStore | None) -> StoredArtifact:
-    """Cut a directory into blocks, store and pin them; with no store only compute."""
-    return store_files(directory, scan(directory), store)
+def directory_root(directory: Path) -> Cid:
+    """Return the root of a directory, computed as quickly as can be."""
+    with Hashing() as hashing, _opened(directory, scan(directory)) as streams:
+        return build_directory(streams, discard, leaves=hashing.leaves).cid
 
 
-def store_files(directory: Path, paths: Sequence[str], store: LocalStore | None) -> StoredArtifact:
+def store_directory(
+    directory: Path, store: LocalStore | None, *, expected: Cid | None = None
+) -> StoredArtifact:
+    """Cut a directory into blocks, store and pin them; with no store only compute.
+
+    Raises:
+        DigestError: if the root is not the expected one; then nothing is pinned.
+    """
+    return store_files(directory, scan(directory), store, expected=expected)
+
+
+def store_files(
+    directory: Path,
+    paths: Sequence[str],
+    store: LocalStore | None,
+    *,
+    expected: Cid | None = None,
+) -> StoredArtifact:
     """Do the same with some files of a directory only."""
-    hashed: dict[str, HashingStream] = {}
-    with ExitStack() as stack, storage_errors(directory):
-        for path in paths:
-            descriptor = os.open(directory / path, os.O_RDONLY | os.O_NOFOLLOW)
-            hashed[path] = HashingStream(stack.enter_context(os.fdopen(descriptor, "rb")))
-        sink = discard if store is None else store.put_block
-        root = build_directory(hashed, sink).cid
+    with Hashing() as hashing, _opened(directory, paths) as streams, _sink(store) as sink:
+        hashed = {path: hashing.file(stream) for path, stream in streams.items()}
+        root = build_directory(hashed, sink, leaves=hashing.leaves).cid
+        files = [StoredFile(path, item.sha256, item.size) for path, item in sorted(hashed.items())]
+    if expected is not None and root != expected:
+        raise DigestError(
+            f"{directory}: files changed while they were read",
+            hint="wait until nothing writes there and publish again",
+        )
     if store is not None:
         store.pin(root)
-    files = (StoredFile(path, item.sha256, item.size) for path, item in sorted(hashed.items()))
     return StoredArtifact(root, tuple(files))
 
 
@@ -120,7 +140,8 @@ def store_document(data: bytes, store: LocalStore | None) -> Cid:
             f"a document of {len(data)} bytes, at most {MAX_DOCUMENT_BYTES} are accepted",
             hint="use fewer items, or attribute with a smaller --budget",
         )
-    cid = build_file(BytesIO(data), discard if store is None else store.put_block).cid
+    with _sink(store) as sink:
+        cid = build_file(BytesIO(data), sink).cid
     if store is not None:
         store.pin(cid)
     return cid
@@ -211,9 +232,30 @@ def extract_again(cid: Cid, store: BlockStore, target: Path) -> None:
 
 def _holds(folder: Path, cid: Cid) -> bool:
     try:
-        return store_directory(folder, None).cid == cid
+        return directory_root(folder) == cid
     except PnodeError:
         return False
+
+
+@contextmanager
+def _opened(directory: Path, paths: Sequence[str]) -> Iterator[dict[str, BinaryIO]]:
+    """Open some files of a directory; none of them is a link."""
+    with ExitStack() as stack, storage_errors(directory):
+        streams: dict[str, BinaryIO] = {}
+        for path in paths:
+            descriptor = os.open(directory / path, os.O_RDONLY | os.O_NOFOLLOW)
+            streams[path] = stack.enter_context(os.fdopen(descriptor, "rb"))
+        yield streams
+
+
+@contextmanager
+def _sink(store: LocalStore | None) -> Iterator[Sink]:
+    """Yield where blocks go; when it ends they are durable."""
+    if store is None:
+        yield discard
+        return
+    with store.batch() as batch:
+        yield batch.put
 
 
 @contextmanager
@@ -233,24 +275,3 @@ def _writer(folder: Path) -> Callable[[str, Iterator[bytes]], None]:
                 stream.write(chunk)
 
     return write
-
-
-class HashingStream:
-    """Hashes what is read through it, so that a file is read once."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def read(self, size: int, /) -> bytes:
-        """Read and hash."""
-        data = self._stream.read(size)
-        self._hash.update(data)
-        self.size += len(data)
-        return data
-
-    @property
-    def sha256(self) -> str:
-        """The hex digest of everything read so far."""
-        return self._hash.hexdigest()

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ledger.append import OwnLog
+from ledger.cid import Cid
 from ledger.encoding import canonical_json
 from ledger.entry import Entry
-from ledger.errors import DigestError, MalformedError, NotFoundError, PolicyError, UsageError
+from ledger.errors import MalformedError, NotFoundError, PolicyError, UsageError
 from ledger.log import Log, places, resolve_id
 from ledger.modelsigning import manifest_of
 from ledger.predicate import line, text
 from ledger.statement import Statement, Subject, subjects_of
 from ledger.view import ACTIVE, Contribution, LedgerView
-from node.artifacts import StoredArtifact, StoredFile, store_directory
+from node.artifacts import StoredArtifact, StoredFile, directory_root, store_directory
 from node.clock import Clock, utc_now
 from node.digestcache import DigestCache
 from node.home import Home
@@ -148,7 +149,7 @@ def publish(
         DigestError: if the files change meanwhile.
     """
     recognised = recognise(home, directory, terms.base)
-    before = store_directory(directory, None)
+    before = directory_root(directory)
     offer = inspect(recognised)
     said = _said(home, offer, terms)
     if source is not None:
@@ -159,14 +160,10 @@ def publish(
         }
     compared = _compared(home, offer, before, said)
     if dry_run:
-        return _published(home, offer, before, compared, None, None, source, already=False)
+        artifact = store_directory(directory, None, expected=before)
+        return _published(home, offer, artifact, compared, None, None, source, already=False)
     keys = home.keys()
-    artifact = store_directory(directory, home.store)
-    if artifact.cid != before.cid:
-        raise DigestError(
-            f"{directory}: files changed while they were read",
-            hint="wait until nothing writes there and publish again",
-        )
+    artifact = store_directory(directory, home.store, expected=before)
     files = [(file.path, file.sha256) for file in artifact.files]
     predicate = said | {"cid": str(artifact.cid), "manifest": manifest_of(files)}
     with home.writing() as log:
@@ -249,9 +246,7 @@ def _said(home: Home, offer: Offer, terms: Terms) -> dict[str, Any]:
     return predicate
 
 
-def _compared(
-    home: Home, offer: Offer, artifact: StoredArtifact, said: Mapping[str, Any]
-) -> Comparison:
+def _compared(home: Home, offer: Offer, cid: Cid, said: Mapping[str, Any]) -> Comparison:
     """Compare an adapter with those in force; a report for people, never a reason to refuse."""
     if offer.adapter is None:
         return Comparison([], [])
@@ -262,7 +257,7 @@ def _compared(
         ledger,
         offer.adapter,
         base=said["base"]["digest"],
-        cid=str(artifact.cid),
+        cid=str(cid),
         declared=[*said.get("derived_from", ()), said.get("supersedes", "")],
     )
 

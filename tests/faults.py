@@ -284,7 +284,8 @@ class _Tracer:
             _ptrace(_CONT, task, passed_on)
 
     def _system_call(self, task: int) -> None:
-        with _registers(task) as registers:
+        # A thread may end with its process before its stop is looked at.
+        with suppress(ProcessLookupError), _registers(task) as registers:
             call = _storage_call(task, registers, self.roots)
             if call is None:
                 return

@@ -78,14 +78,15 @@ def import_car(
         with storage_errors(path), path.open("rb") as stream:
             root, blocks = read_rooted_car(stream)
             count = total = 0
-            for cid, block in blocks:
-                total += len(block)
-                if total > limits.total_bytes + MAX_NODE_BYTES:
-                    raise MalformedError("more bytes than an artifact may have")
-                cid.check(block)
-                store.put_block(cid, block)
-                count += 1
-                progress("blocks", count, 0)
+            with store.batch() as batch:
+                for cid, block in blocks:
+                    total += len(block)
+                    if total > limits.total_bytes + MAX_NODE_BYTES:
+                        raise MalformedError("more bytes than an artifact may have")
+                    cid.check(block)
+                    batch.put(cid, block)
+                    count += 1
+                    progress("blocks", count, 0)
             size = stream.tell()
         Gathering(store, (), progress, limits).gather(root)
     except (EvidenceError, IncompleteError) as error:

@@ -136,10 +136,11 @@ class Gathering:
         have = self._is_intact if recheck else self._store.renew
         missing = {cid: size for cid, size in outline.leaves.items() if not have(cid)}
         wanted = len(missing)
-        for provider in self._live():
-            for blocks in (self._by_car, self._one_by_one):
-                for cid, block in blocks(provider, outline, missing):
-                    self._keep(provider, cid, block)
+        with self._store.batch() as batch:
+            for provider in self._live():
+                for cid, block in self._blocks(provider, outline, missing):
+                    batch.put(cid, block)
+                    provider.blocks += 1
                     if len(block) != missing.pop(cid):
                         raise MalformedError(f"{root}: block {cid} has another size than announced")
                     self._progress("blocks", wanted - len(missing), wanted)
@@ -179,7 +180,8 @@ class Gathering:
         for provider in self._live():
             block = self._ask(provider, cid)
             if block is not None:
-                self._keep(provider, cid, block)
+                self._store.put_block(cid, block)
+                provider.blocks += 1
                 return block
         if damage is not None:
             raise damage
@@ -190,6 +192,13 @@ class Gathering:
             raise UnavailableError(f"{root} is not here{reasons}")
         whom = "no peer has it" if self.providers else "there is no peer to ask"
         raise NotFoundError(f"{root} is not here, and {whom}")
+
+    def _blocks(
+        self, provider: Provider, outline: _Outline, missing: Mapping[Cid, int]
+    ) -> Iterator[tuple[Cid, bytes]]:
+        """Yield what a provider has of what is missing, verified."""
+        yield from self._by_car(provider, outline, missing)
+        yield from self._one_by_one(provider, missing)
 
     def _by_car(
         self, provider: Provider, outline: _Outline, missing: Mapping[Cid, int]
@@ -218,10 +227,9 @@ class Gathering:
             provider.drop(error)
 
     def _one_by_one(
-        self, provider: Provider, outline: _Outline, missing: Mapping[Cid, int]
+        self, provider: Provider, missing: Mapping[Cid, int]
     ) -> Iterator[tuple[Cid, bytes]]:
         """Yield verified blocks that are missing."""
-        del outline
         for cid in list(missing):
             block = None if provider.dropped else self._ask(provider, cid)
             if block is not None:
@@ -236,10 +244,6 @@ class Gathering:
         except (UnavailableError, EvidenceError) as error:
             provider.drop(error)
             return None
-
-    def _keep(self, provider: Provider, cid: Cid, block: bytes) -> None:
-        self._store.put_block(cid, block)
-        provider.blocks += 1
 
     def _is_intact(self, cid: Cid) -> bool:
         try:

@@ -19,6 +19,7 @@ from ledger.cid import Cid
 from ledger.database import storage_errors
 from ledger.errors import MalformedError, NotFoundError
 from node.durable import TEMPORARY, make_folder, write_atomic
+from node.storage.batch import Batch
 from node.storage.pinset import PinSet
 
 
@@ -31,9 +32,14 @@ class LocalStore:
 
     def put_dag(self, root: Cid, blocks: Iterable[tuple[Cid, bytes]]) -> None:
         """Store blocks and pin their root."""
-        for cid, block in blocks:
-            self.put_block(cid, block)
+        with self.batch() as batch:
+            for cid, block in blocks:
+                batch.put(cid, block)
         self.pin(root)
+
+    def batch(self) -> Batch:
+        """Return what takes many blocks; at the end of its `with` block they are durable."""
+        return Batch(self._blocks, self.path_of, self.renew)
 
     def put_block(self, cid: Cid, block: bytes) -> None:
         """Store one block durably; a file that already holds these bytes is left alone."""

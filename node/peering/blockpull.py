@@ -9,7 +9,7 @@ publisher's, and is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ledger.cid import RAW, Cid
@@ -28,6 +28,8 @@ from node.peering.budget import SyncLimits
 from node.peering.peerstate import PeerState
 from node.peering.published import dag_cids, log_roots
 from node.peering.source import Source
+from node.storage.gateway import GatewayStore
+from node.storage.gathering import is_worth_a_car, missing_blocks
 from node.storage.local import LocalStore
 
 Progress = Callable[[str, int, int], None]
@@ -80,9 +82,10 @@ class BlockPull:
     def _pull_root(self, root: Cid) -> bool:
         before = len(self.report.missing)
         try:
-            for cid in dag_cids(root, self._block, self._limits.blocks):
-                if cid.codec == RAW:
-                    self._leaf(cid)
+            leaves = [
+                cid for cid in dag_cids(root, self._block, self._limits.blocks) if cid.codec == RAW
+            ]
+            self._pull_leaves(root, leaves)
         except MalformedError as error:
             self.report.refused.append(f"artifact {root}: {error.message}")
             return False
@@ -91,36 +94,66 @@ class BlockPull:
         self._store.pin(root)
         return True
 
-    def _leaf(self, cid: Cid) -> None:
-        """Complete a leaf. One that is here was hashed when it was stored; that is enough."""
-        if self.repairs or not self._store.renew(cid):
-            self._block(cid)
+    def _pull_leaves(self, root: Cid, leaves: Sequence[Cid]) -> None:
+        """Complete leaves. One that is here was hashed when it was stored; that is enough."""
+        here = self._is_intact if self.repairs else self._store.renew
+        missing = {cid for cid in leaves if not here(cid)}
+        with self._store.batch() as batch:
+            if is_worth_a_car(len(missing), len(leaves)):
+                for cid, block in self._by_car(root, missing):
+                    batch.put(cid, block)
+                    missing.discard(cid)
+                    self.report.stored += 1
+            for cid in leaves:
+                read = self._read(cid) if cid in missing else None
+                if read is not None:
+                    batch.put(cid, read)
+                    missing.discard(cid)
+                    self.report.stored += 1
+
+    def _by_car(self, root: Cid, missing: Collection[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        """Yield what comes at once; what does not is asked for by itself."""
+        most = len(missing) * MAX_BLOCK_BYTES
+        try:
+            yield from missing_blocks(GatewayStore(self._source), root, missing, most)
+        except (NotFoundError, UnavailableError, IncompleteError):
+            return
+        except EvidenceError as error:
+            self._blame(error)
+
+    def _is_intact(self, cid: Cid) -> bool:
+        try:
+            checked_block(cid, self._store.get_block)
+        except (NotFoundError, EvidenceError):
+            return False
+        return self._store.renew(cid)
 
     def _block(self, cid: Cid) -> bytes | None:
         """Return a block, read from the peer unless it is here and intact."""
-        try:
-            block = checked_block(cid, self._store.get_block)
-        except (NotFoundError, EvidenceError):
-            return self._fetch(cid)
-        return block if self._store.renew(cid) else self._fetch(cid)
+        return self._store.get_block(cid) if self._is_intact(cid) else self._fetch(cid)
 
     def _fetch(self, cid: Cid) -> bytes | None:
+        block = self._read(cid)
+        if block is not None:
+            self._store.put_block(cid, block)
+            self.report.stored += 1
+        return block
+
+    def _read(self, cid: Cid) -> bytes | None:
+        """Return a verified block of the peer, or note that it is missing."""
         try:
-            block = checked_block(cid, self._read)
+            return checked_block(cid, GatewayStore(self._source).get_block)
         except NotFoundError:
             self.report.missing.append(cid)
             return None
         except EvidenceError as error:
-            text = f"{self._source.address}: {error.message}"
             self.report.missing.append(cid)
-            self.report.errors.append(type(error)(text, hint=error.hint))
+            self._blame(error)
             return None
-        self._store.put_block(cid, block)
-        self.report.stored += 1
-        return block
 
-    def _read(self, cid: Cid) -> bytes:
-        return self._source.read(f"/ipfs/{cid}", max_bytes=MAX_BLOCK_BYTES)
+    def _blame(self, error: EvidenceError) -> None:
+        text = f"{self._source.address}: {error.message}"
+        self.report.errors.append(type(error)(text, hint=error.hint))
 
 
 def pull_blocks(

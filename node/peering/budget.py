@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ledger.errors import IncompleteError, UnavailableError
 from node.peering.published import MAX_DAG_BLOCKS
-from node.peering.source import Answer, Source
+from node.peering.source import Answer, Source, Streamer
+from node.peering.streaming import Stream
 
 Clock = Callable[[], float]
 
@@ -37,6 +39,21 @@ class SyncLimits:
     bytes_per_day: int = 2 << 30
 
 
+class MeteredStream:
+    """The body of an answer whose bytes are counted."""
+
+    def __init__(self, stream: Stream, count: Callable[[int], None]) -> None:
+        self.content_type = stream.content_type
+        self._stream = stream
+        self._count = count
+
+    def read(self, size: int, /) -> bytes:
+        """Read, unless a cap is reached."""
+        data = self._stream.read(size)
+        self._count(len(data))
+        return data
+
+
 class MeteredSource:
     """A source that refuses to read on when a cap is reached."""
 
@@ -59,6 +76,23 @@ class MeteredSource:
         data = self._source.read(path, max_bytes=max_bytes)
         self.bytes_read += len(data)
         return data
+
+    @contextmanager
+    def stream(self, path: str, accept: str) -> Iterator[Stream]:
+        """Hand over a long answer within the same caps.
+
+        Raises:
+            UnavailableError: if the source has none, too.
+        """
+        if not isinstance(self._source, Streamer):
+            raise UnavailableError(f"{self.address} has no long answers")
+        self._check()
+        with self._source.stream(path, accept) as stream:
+            yield MeteredStream(stream, self._count)
+
+    def _count(self, size: int) -> None:
+        self.bytes_read += size
+        self._check()
 
     def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
         """Poll the source within the same caps."""

@@ -16,7 +16,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
 from ledger.errors import NotFoundError, UnavailableError
@@ -57,8 +57,21 @@ class _TimedTLSSocket(ssl.SSLSocket):
         return super().recv_into(*arguments, **named)
 
 
-class Stream:
-    """The body of an answer."""
+class Stream(Protocol):
+    """The body of an answer; the media type is in lower case, and empty if it is not stated."""
+
+    content_type: str
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next `size` bytes; fewer only at the end.
+
+        Raises:
+            UnavailableError: if they do not come in time, or the answer breaks off.
+        """
+
+
+class _Body:
+    """The body of an answer over HTTP."""
 
     def __init__(
         self, what: str, answer: http.client.HTTPResponse, deadline: _Deadline, seconds: float
@@ -70,11 +83,7 @@ class Stream:
         self._seconds = seconds
 
     def read(self, size: int, /) -> bytes:
-        """Return the next `size` bytes; fewer only at the end.
-
-        Raises:
-            UnavailableError: if they do not come in time, or the answer breaks off.
-        """
+        """Read within a deadline."""
         self._deadline.renew(self._seconds)
         with _failures(self._what):
             data = self._answer.read(size)
@@ -115,7 +124,7 @@ def open_stream(
                 answer = connection.getresponse()
             with closing(answer):
                 _check(url, answer)
-                yield Stream(url, answer, deadline, seconds)
+                yield _Body(url, answer, deadline, seconds)
         finally:
             connection.close()
 

@@ -12,7 +12,7 @@ asked of the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
@@ -39,6 +39,43 @@ CAR_BLOCKS: Final = 4
 MAX_NODE_BYTES: Final = 16 << 20
 """For the nodes of one DAG together; those of 8 GiB have half a megabyte."""
 _HINT = "run it again when more peers can be reached: what arrived is kept"
+
+
+def is_worth_a_car(missing: int, leaves: int) -> bool:
+    """Whether so many are missing that all are better asked for at once."""
+    return missing >= CAR_BLOCKS and 2 * missing >= leaves
+
+
+def missing_blocks(
+    store: BlockStore, root: Cid, missing: Collection[Cid], total: int
+) -> Iterator[tuple[Cid, bytes]]:
+    """Yield, verified, what is missing and comes with a DAG; what else comes is passed over.
+
+    Args:
+        store: whom to ask; nothing is yielded unless it hands out DAGs.
+        root: of the DAG.
+        missing: the CIDs that are; once the caller has removed all, this ends.
+        total: how many bytes its leaves have.
+
+    Raises:
+        DigestError: if a block is not what its CID names.
+        MalformedError: if it sends what is no DAG, or far more than this one.
+        NotFoundError, UnavailableError, IncompleteError: if it does not have it, or breaks off.
+    """
+    if not isinstance(store, DagReader):
+        return
+    surplus = 0
+    with closing(store.get_dag(root)) as blocks:
+        for cid, block in blocks:
+            if cid in missing:
+                cid.check(block)
+                yield cid, block
+            else:
+                surplus += len(block)
+            if not missing:
+                return
+            if surplus > total + MAX_NODE_BYTES:
+                raise MalformedError("it sends more than was asked for")
 
 
 class Provider:
@@ -204,23 +241,10 @@ class Gathering:
         self, provider: Provider, outline: _Outline, missing: Mapping[Cid, int]
     ) -> Iterator[tuple[Cid, bytes]]:
         """Yield verified blocks that are missing, from one CAR, if that is worth it."""
-        if len(missing) < CAR_BLOCKS or 2 * len(missing) < len(outline.leaves):
+        if not is_worth_a_car(len(missing), len(outline.leaves)):
             return
-        surplus = 0
         try:
-            if not isinstance(provider.store, DagReader):
-                return
-            with closing(provider.store.get_dag(outline.root)) as blocks:
-                for cid, block in blocks:
-                    if cid in missing:
-                        cid.check(block)
-                        yield cid, block
-                    else:
-                        surplus += len(block)
-                    if not missing:
-                        return
-                    if surplus > outline.total + MAX_NODE_BYTES:
-                        raise MalformedError("it sends more than was asked for")
+            yield from missing_blocks(provider.store, outline.root, missing, outline.total)
         except (NotFoundError, UnavailableError, IncompleteError):
             return  # It may have single blocks, and is asked for them next.
         except EvidenceError as error:

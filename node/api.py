@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final
 
 from ledger.errors import EvidenceError, UnavailableError, UsageError
 from node.clock import Clock, utc_now
-from node.home import Home, state_folder
+from node.home import Home
+from node.location import state_folder
 
 if TYPE_CHECKING:
     from node.attributing import Attributed, EstimatorName

@@ -24,10 +24,11 @@ from typing import Final
 
 from ledger.errors import LogFrozenError, PnodeError, UnavailableError
 from ledger.log import Log
-from node.home import MARKER, Home
+from node.home import Home
 from node.identity.keyfile import SealedSeed
 from node.identity.keyring import holds_recovery_key
 from node.identity.seeds import read_key_file
+from node.location import MARKER
 from node.peering.guard import ask_peers
 from node.storage.pinning import open_daemon
 

@@ -15,40 +15,33 @@ The signing lock lies outside, in the state folder, because restoring a backup m
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ledger.append import OwnLog
-from ledger.checkpoint import log_key, log_origin
+from ledger.checkpoint import log_origin
 from ledger.database import Database, storage_errors
-from ledger.entry import Entry
 from ledger.errors import (
     HomeBusyError,
     IdentityError,
     LogFrozenError,
     MalformedError,
     NotFoundError,
-    UsageError,
 )
-from ledger.keys import NodeKeys, PrivateKey, commitment
-from ledger.note import ED25519_COSIGNATURE, NoteKey
-from ledger.predicate import line
+from ledger.keys import NodeKeys
 from ledger.signinglock import SigningLock
-from ledger.statement import Statement, Subject
-from node.durable import make_folder, write_atomic
 from node.identity.keyfile import COST, Unlock, is_sealed
 from node.identity.passphrase import from_environment
-from node.identity.seeds import keep_seed, read_key_file, read_seed
+from node.identity.seeds import read_key_file, read_seed
+from node.location import MARKER
 from node.storage.local import LocalStore
 
-MARKER = "pnode.toml"
-PROJECT_FOLDER = ".pnode"
+if TYPE_CHECKING:
+    from ledger.append import OwnLog
+
 FORMAT = 1
 _LOCK_SECONDS = 2.0
 
@@ -95,12 +88,9 @@ class Home:
             cost: of the passphrase, in scrypt's n.
         """
         if not (path / MARKER).exists():
-            _check_name(name)
-            make_folder(path, mode=0o700)
-            with _writer_lock(path):
-                # Another `init` may have finished while this one waited.
-                if not (path / MARKER).exists():
-                    _create(path, state, name, seed, passphrase, cost)
+            from node.founding import found
+
+            found(path, state, name=name, seed=seed, passphrase=passphrase, cost=cost)
         home = cls.open(path, state)
         if not home.ledger_path.is_file():
             raise NotFoundError(
@@ -200,7 +190,7 @@ class Home:
         Raises:
             HomeBusyError: if another process writes to it.
         """
-        with _writer_lock(self.path), Database.open(self.ledger_path) as database:
+        with writer_lock(self.path), Database.open(self.ledger_path) as database:
             yield database
 
     @contextmanager
@@ -225,30 +215,13 @@ class Home:
         return SigningLock(self.state / "signing" / f"{name}.db", self.origin)
 
 
-def find_home(flag: Path | None, start: Path) -> Path:
-    """Return the home to use: given, else `.pnode/` above `start`, else the user's data folder."""
-    if flag is not None:
-        return flag
-    for folder in (start, *start.parents):
-        if (folder / PROJECT_FOLDER / MARKER).is_file():
-            return folder / PROJECT_FOLDER
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("pnode"))
-
-
-def state_folder() -> Path:
-    """Return the folder of the signing locks: PNODE_STATE, else the user's state folder."""
-    given = os.environ.get("PNODE_STATE")
-    if given:
-        return Path(given)
-    import platformdirs
-
-    return Path(platformdirs.user_state_dir("pnode"))
-
-
 @contextmanager
-def _writer_lock(path: Path) -> Iterator[None]:
+def writer_lock(path: Path) -> Iterator[None]:
+    """Be the only process that writes to a home.
+
+    Raises:
+        HomeBusyError: if another process is.
+    """
     import filelock
 
     lock = filelock.FileLock(path / "writer.lock", timeout=_LOCK_SECONDS)
@@ -265,96 +238,8 @@ def _writer_lock(path: Path) -> Iterator[None]:
 
 def own_log(home: Home, database: Database, keys: NodeKeys) -> OwnLog:
     """Return the log of some keys, settled; hold the writer lock while using it."""
+    from ledger.append import OwnLog
+
     log = OwnLog(database, keys.log, home.signing_lock())
     log.settle()
     return log
-
-
-def _create(
-    path: Path, state: Path, name: str, seed: bytes | None, passphrase: bytes | None, cost: int
-) -> None:
-    """Write everything a home consists of, the marker last; what is there already is kept."""
-    make_folder(path / "keys", mode=0o700)
-    node_seed = keep_seed(path / "keys" / "seed", seed, passphrase, cost=cost)
-    recovery = PrivateKey(keep_seed(path / "keys" / "recovery", _recovery_of(seed), None))
-    keys = NodeKeys.from_seed(node_seed)
-    home = Home(path, state, name, log_origin(keys.log.public), keys.author.public.did)
-    create_lock(home)
-    with Database.create(home.ledger_path) as database:
-        writer = own_log(home, database, keys)
-        if not writer.log.size:
-            writer.append([genesis_entry(keys, commitment(recovery.public), name)])
-        # An interrupted `init` may have signed another name; a log has one genesis.
-        home = replace(home, name=_signed_name(writer))
-    write_marker(home)
-
-
-def create_lock(home: Home) -> None:
-    """Create the signing lock of a log that begins; one that is there is kept."""
-    lock = home.signing_lock()
-    make_folder(lock.path.parent, mode=0o700)
-    lock.create()
-
-
-def write_marker(home: Home) -> None:
-    """Say durably which log is this home's own."""
-    write_atomic(home.path / MARKER, _marker(home).encode())
-
-
-def _check_name(name: str) -> None:
-    try:
-        line(name)
-    except MalformedError as error:
-        hint = "give a shorter or simpler --name"
-        raise UsageError(f"name: {error.message}", hint=hint) from None
-
-
-def _marker(home: Home) -> str:
-    # What JSON escapes is escaped alike in TOML.
-    quoted = json.dumps(home.name, ensure_ascii=False)
-    return (
-        f"# A pnode home. Copy the whole folder, never ledger.db alone.\n"
-        f"format = {FORMAT}\n"
-        f"name = {quoted}\n"
-        f'origin = "{home.origin}"\n'
-        f'author = "{home.author}"\n'
-    )
-
-
-def genesis_entry(
-    keys: NodeKeys, committed: str, name: str, continued: Mapping[str, Any] | None = None
-) -> Entry:
-    """Return the first entry of a log.
-
-    Args:
-        keys: those of the log.
-        committed: the commitment to its recovery key.
-        name: a name to be shown.
-        continued: the fields by which it continues another log (`ledger.succession`).
-    """
-    origin = log_origin(keys.log.public)
-    cosigner = NoteKey(origin, ED25519_COSIGNATURE, keys.cosigner.public)
-    statement = Statement(
-        "genesis",
-        (Subject(origin, hashlib.sha256(keys.log.public.raw).hexdigest()),),
-        {
-            "author": keys.author.public.did,
-            "origin": origin,
-            "log_key": str(log_key(origin, keys.log.public)),
-            "cosigner_key": str(cosigner),
-            "recovery": committed,
-            "name": name,
-            **(continued or {}),
-        },
-    )
-    return Entry.sign(statement, keys.author)
-
-
-def _signed_name(log: OwnLog) -> str:
-    genesis = Entry.stored(next(log.log.bodies(0, 1)))
-    return str(genesis.statement.predicate.get("name", ""))
-
-
-def _recovery_of(seed: bytes | None) -> bytes | None:
-    """Derive the recovery seed too when the node's seed is given (tests and the demo)."""
-    return None if seed is None else hashlib.sha256(b"pnode recovery" + seed).digest()

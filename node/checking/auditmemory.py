@@ -58,16 +58,6 @@ class AuditMemory:
             return
 
 
-def cache_folder() -> Path:
-    """Return the folder of what is remembered: PNODE_CACHE, else the user's cache folder."""
-    given = os.environ.get("PNODE_CACHE")
-    if given:
-        return Path(given)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("pnode"))
-
-
 def _checkpoint(value: Mapping[str, Any]) -> Checkpoint:
     root = decode_hex(value["root"], what="remembered root", length=32)
     return Checkpoint(value["origin"], value["size"], root)

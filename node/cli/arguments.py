@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class AnyPath(click.Path):
@@ -45,6 +47,8 @@ class EntryId(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return the ids in this home that begin as typed, with their titles."""
+        from click.shell_completion import CompletionItem
+
         from node.cli.printable import printable
 
         with suppress(Exception):  # a home that cannot be read must not print into a prompt

@@ -80,7 +80,7 @@ def _verified_ids(verified: Verified) -> list[str]:
 def _verify(
     session: Session, targets: list[str], *, witnessed: bool, policy: Path | None
 ) -> Verified:
-    from node.home import MARKER
+    from node.location import MARKER
 
     if (session.home_path() / MARKER).exists() or not all(Path(name).is_file() for name in targets):
         return session.node().verify(targets, witnessed=witnessed, policy=policy)
@@ -126,7 +126,7 @@ def audit_command(
     The home is opened read-only: not one byte of it changes. What was verified is remembered in
     the cache folder, for --incremental only.
     """
-    from node.checking.auditmemory import cache_folder
+    from node.location import cache_folder
 
     audited = session.node().audit(
         replay=replay, since=since, jobs=jobs, cache=cache_folder(), incremental=incremental

@@ -29,7 +29,7 @@ def doctor_command(session: Session) -> None:
     something is broken, 0 if everything works or could merely be better.
     """
     from node.doctor import diagnose
-    from node.home import state_folder
+    from node.location import state_folder
 
     asked = session.settings
     diagnosed = diagnose(

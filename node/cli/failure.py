@@ -8,7 +8,7 @@ without a traceback; `--debug` shows it.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import click
 
@@ -40,8 +40,7 @@ HINTS = {
 """What to do next when a result, rather than an error, decides the exit code."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """An error ready to be shown."""
 
     code: str

@@ -77,7 +77,7 @@ def init_command(session: Session, name: str, passphrase: bool) -> None:
     else PNODE_HOME, else the user's data folder. A home that exists is left as it is.
     """
     from node.api import Node
-    from node.home import MARKER, state_folder
+    from node.location import MARKER, state_folder
 
     path = session.home_path()
     already = (path / MARKER).exists()

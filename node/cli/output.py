@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from node.cli.printable import printable, shortened
 from node.cli.record import to_json
@@ -20,8 +19,7 @@ _GAP = "  "
 _WIDEST_LABEL = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
+class Mode(NamedTuple):
     """How this run prints."""
 
     json: bool = False
@@ -31,8 +29,7 @@ class Mode:
     debug: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """A value in a row; `style` only adds to what the text says, `id` may be shortened."""
 
     text: str
@@ -44,15 +41,13 @@ Value = Cell | str | int
 Row = Sequence[Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(NamedTuple):
     """Labelled values, one per line; rows without a value are left out."""
 
     rows: Sequence[tuple[str, Value | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Rows under headings; `empty` is said instead when there are none."""
 
     header: Sequence[str]
@@ -60,8 +55,7 @@ class Table:
     empty: str = "nothing here"
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(NamedTuple):
     """Plain lines."""
 
     lines: Sequence[str]

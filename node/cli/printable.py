@@ -15,12 +15,13 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_ESCAPES = re.compile(
+# Compiled when first used: almost every text is plain.
+_ESCAPES = (
     "(?:\x1b\\[|\x9b)[\x30-\x3f]*[\x20-\x2f]*[\x40-\x7e]"  # control sequence
     "|(?:\x1b[\\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)?"  # string
     "|\x1b[\x20-\x2f]*[\x30-\x7e]"  # any other escape
 )
-_BREAKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
+_BREAKS = "[\t\n\v\f\r\x85\u2028\u2029]+"
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
@@ -28,7 +29,7 @@ def printable(text: str) -> str:
     """Return the text on one line, without escape sequences or invisible characters."""
     if text.isascii() and text.isprintable():
         return text
-    flat = _BREAKS.sub(" ", _ESCAPES.sub("", text))
+    flat = re.sub(_BREAKS, " ", re.sub(_ESCAPES, "", text))
     return "".join(char for char in flat if unicodedata.category(char) not in _INVISIBLE)
 
 

@@ -9,22 +9,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
-from click.shell_completion import CompletionItem, shell_complete
 
 from node.cli.failure import READER_GONE, failure_of
 from node.cli.options import PREFIX, Settings, expects_json, global_options
 from node.cli.session import Session
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 COMPLETE_VARIABLE: Final = "_PNODE_COMPLETE"
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """One command in the list: the module that holds it and one line about it."""
 
     module: str
@@ -136,6 +136,8 @@ class Program(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete command names without importing the commands."""
+        from click.shell_completion import CompletionItem
+
         items = [
             CompletionItem(name, help=listing.help)
             for section in COMMANDS.values()
@@ -206,6 +208,8 @@ def _report(session: Session, error: BaseException) -> int:
 
 def _complete(session: Session) -> int:
     """Answer the shell that asks for completions."""
+    from click.shell_completion import shell_complete
+
     instruction = os.environ[COMPLETE_VARIABLE]
     arguments = {"obj": session, "auto_envvar_prefix": PREFIX}
     try:

@@ -51,7 +51,7 @@ class Session:
 
     def home_path(self) -> Path:
         """Return the home to use: flag or variable, project, user."""
-        from node.home import find_home
+        from node.location import find_home
 
         return find_home(self.settings.home, Path.cwd())
 
@@ -62,7 +62,7 @@ class Session:
             IdentityError: if there is no home.
         """
         from node.api import Node
-        from node.home import state_folder
+        from node.location import state_folder
 
         node = Node.open(
             self.home_path(),

@@ -38,7 +38,8 @@ from ledger.statement import Statement, Subject
 from ledger.succession import Predecessor, recovery_fields
 from node.clock import Clock, utc_now
 from node.durable import sync_folder
-from node.home import Home, create_lock, genesis_entry, own_log, write_marker
+from node.founding import create_lock, genesis_entry, write_marker
+from node.home import Home, own_log
 from node.identity.keyfile import COST
 from node.identity.seeds import keep_seed, read_seed, remove_leftovers
 from node.peering.policyfile import home_policy

@@ -15,7 +15,8 @@ from pathlib import Path
 from ledger.database import storage_errors
 from ledger.errors import PolicyError, UsageError
 from node.durable import make_folder, write_atomic
-from node.home import MARKER, Home
+from node.home import Home
+from node.location import MARKER
 from node.peering.published import Published
 from node.peering.tree import paths, resolve
 

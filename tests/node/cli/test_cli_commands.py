@@ -16,7 +16,8 @@ from commandline import Pnode
 from ledger.cid import Cid
 from ledger.entry import Entry
 from ledger.statement import Statement, Subject
-from node.home import Home, state_folder
+from node.home import Home
+from node.location import state_folder
 
 INTERFACE: dict[str, tuple[list[str], set[str]]] = {
     "init": ([], {"home", "origin", "author"}),

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 from ledger.encoding import canonical_json, decode_base64, encode_base64, parse_canonical_json
 from ledger.errors import MalformedError
 from ledger.keys import SIGNATURE_SIZE, PrivateKey, PublicKey
+from ledger.merkle import MAX_ENTRY_BYTES
 from ledger.quickverify import QuickVerifier
-from ledger.tile import MAX_ENTRY_BYTES
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 

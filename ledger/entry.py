@@ -12,15 +12,11 @@ from dataclasses import dataclass
 from ledger.cid import Cid
 from ledger.dsse import Envelope
 from ledger.errors import MalformedError, SignatureError
-from ledger.keys import PrivateKey, PublicKey
-from ledger.layout import Layouts
-from ledger.merkle import leaf_hash
-from ledger.outline import Outline
-from ledger.quickverify import quick_verifier
+from ledger.keys import PrivateKey
+from ledger.merkle import MAX_ENTRY_BYTES, leaf_hash
 from ledger.statement import Statement
-from ledger.tile import MAX_ENTRY_BYTES
 
-_NOT_THE_AUTHOR = "the key that signed is not the author the statement names"
+NOT_THE_AUTHOR = "the key that signed is not the author the statement names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ class Entry:
             envelope.verify()
         statement = Statement.parse(envelope.payload)
         if statement.author != envelope.key:
-            raise SignatureError(_NOT_THE_AUTHOR)
+            raise SignatureError(NOT_THE_AUTHOR)
         return cls(body, entry_id(body), statement)
 
     @classmethod
@@ -86,39 +82,6 @@ class Entry:
     def leaf_hash(self) -> bytes:
         """The leaf hash of the entry in any log."""
         return leaf_hash(self.body)
-
-
-class EntryReader:
-    """Verifies entries as `Entry.parse` does and keeps nothing of them but their outlines.
-
-    It is made for many entries of one log, whose layouts it learns.
-    """
-
-    def __init__(self) -> None:
-        self._layouts = Layouts()
-        self._quick = quick_verifier()
-
-    def read(self, body: bytes) -> Outline:
-        """Verify the bytes of an entry.
-
-        Raises:
-            MalformedError, SignatureError: as `Entry.parse` does.
-        """
-        envelope = Envelope.parse(body)
-        envelope.verify(self._quick)
-        return self._outline(envelope)
-
-    def read_verified(self, body: bytes) -> Outline:
-        """Read an entry whose signature is known to be right; everything else is checked."""
-        return self._outline(Envelope.parse(body))
-
-    def _outline(self, envelope: Envelope) -> Outline:
-        outline = self._layouts.read(envelope.payload)
-        author = PublicKey.from_did(outline.author)
-        # Usually one object, because keys are cached by their text.
-        if author is not envelope.key and author != envelope.key:
-            raise SignatureError(_NOT_THE_AUTHOR)
-        return outline
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from ledger.cid import cid_texts
-from ledger.entry import EntryReader
+from ledger.entryreader import EntryReader
 from ledger.errors import PnodeError
 from ledger.merkle import HASH_SIZE
 from ledger.outline import Outline

@@ -15,19 +15,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
 )
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ledger.encoding import decode_base58, encode_base58
 from ledger.errors import MalformedError, SignatureError
-from ledger.quickverify import QuickVerifier
+
+if TYPE_CHECKING:
+    from ledger.quickverify import QuickVerifier
 
 SEED_SIZE: Final = 32
 KEY_SIZE: Final = 32
@@ -57,7 +57,7 @@ _LOW_ORDER = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class PublicKey:
     """An acceptable Ed25519 public key.
 
@@ -134,8 +134,7 @@ class PrivateKey:
         return _private(self.seed).sign(message)
 
 
-@dataclass(frozen=True, slots=True)
-class NodeKeys:
+class NodeKeys(NamedTuple):
     """The three keys a node derives from its seed."""
 
     author: PrivateKey
@@ -156,6 +155,9 @@ def commitment(key: PublicKey) -> str:
 
 
 def _derive(seed: bytes, purpose: str) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     info = f"pnode/{purpose}/v1".encode("ascii")
     return HKDF(algorithm=SHA256(), length=SEED_SIZE, salt=None, info=info).derive(seed)
 

@@ -176,9 +176,9 @@ class _Writer:
     def write_statement(self, document: Mapping[str, Any], kind: str) -> None:
         """Write a whole statement; its type and its kind are part of the layout."""
         rules: dict[str, Rule] = {
-            "_type": OneOf((document["_type"],)),
+            "_type": OneOf(document["_type"]),
             "predicate": Fields(predicate.rules_of(kind)),
-            "predicateType": OneOf((document["predicateType"],)),
+            "predicateType": OneOf(document["predicateType"]),
             "subject": _SUBJECTS,
         }
         self._write(document, Fields(rules), ())

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final, overload
 from ledger.checkpoint import Checkpoint
 from ledger.cid import Cid, cid_texts
 from ledger.database import Database
-from ledger.entry import Entry, EntryReader
+from ledger.entry import Entry
 from ledger.entrycheck import Row
+from ledger.entryreader import EntryReader
 from ledger.errors import EvidenceError, NotFoundError, UsageError
 from ledger.merkle import (
     HASH_SIZE,

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from ledger.errors import ProofError
 
 HASH_SIZE = 32
+MAX_ENTRY_BYTES = 65_535
+"""The longest entry of a log: a bundle (`ledger.tile`) gives two bytes to its length."""
+
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 NodeReader = Callable[[int, int], bytes]

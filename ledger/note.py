@@ -17,7 +17,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ledger.encoding import decode_base64, decode_hex, encode_base64
 from ledger.errors import MalformedError, SignatureError
@@ -30,7 +30,7 @@ MAX_SIGNATURES: Final = 100
 _KEY_ID_SIZE = 4
 _DASH = "\u2014"
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f]")
-_NO_NAME = re.compile(r"[\s\x00-\x1f+\ud800-\udfff]")
+_NO_NAME = re.compile(r"[\s\x00-\x1f+]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,7 @@ class NoteKey:
         return hashlib.sha256(data).digest()[:_KEY_ID_SIZE]
 
 
-@dataclass(frozen=True, slots=True)
-class NoteSignature:
+class NoteSignature(NamedTuple):
     """One signature line: who, and the bytes after the key ID."""
 
     name: str
@@ -101,8 +100,7 @@ class LineVerifier(Protocol):
         """Raise SignatureError unless the line is a valid signature over `text`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """A note as received; its text is unverified until `open` returned."""
 
     text: str
@@ -190,5 +188,6 @@ def parse_signature(line: str) -> NoteSignature:
 
 
 def _check_name(name: str) -> None:
-    if not 0 < len(name) <= 256 or _NO_NAME.search(name):
+    surrogates = not name.isascii() and any("\ud800" <= char <= "\udfff" for char in name)
+    if not 0 < len(name) <= 256 or surrogates or _NO_NAME.search(name):
         raise MalformedError(f"'{name[:80]}' cannot be a key name")

@@ -10,14 +10,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ledger.cid import require_cid
-from ledger.commonprefix import CommonPrefix
 from ledger.encoding import decode_base64, decode_hex
 from ledger.errors import MalformedError
-from ledger.evidence import Evidence
 from ledger.keys import SIGNATURE_SIZE, PublicKey
 from ledger.note import NoteKey
 
@@ -119,11 +116,15 @@ def evidence_file(value: Any) -> None:
     """The text of an evidence file."""
     if not isinstance(value, str):
         raise MalformedError("not the text of an evidence file")
+    from ledger.evidence import Evidence
+
     Evidence.parse(value.encode("utf-8"))
 
 
 def common(value: Any) -> None:
     """A common prefix with its proofs."""
+    from ledger.commonprefix import CommonPrefix
+
     CommonPrefix.parse(value)
 
 
@@ -133,11 +134,11 @@ def record(value: Any) -> None:
         raise MalformedError("not an object")
 
 
-@dataclass(frozen=True, slots=True)
 class OneOf:
     """One of some words."""
 
-    values: tuple[str, ...]
+    def __init__(self, *values: str) -> None:
+        self.values = values
 
     def __call__(self, value: Any) -> None:
         """Look at one value."""
@@ -145,12 +146,12 @@ class OneOf:
             raise MalformedError(f"not one of {', '.join(self.values)}")
 
 
-@dataclass(frozen=True, slots=True)
 class Many:
     """A list of at most `limit` values that obey one rule."""
 
-    rule: Rule
-    limit: int = 1_000
+    def __init__(self, rule: Rule, limit: int = 1_000) -> None:
+        self.rule = rule
+        self.limit = limit
 
     def __call__(self, value: Any) -> None:
         """Look at one value."""
@@ -160,12 +161,12 @@ class Many:
             self.rule(item)
 
 
-@dataclass(frozen=True, slots=True)
 class Distinct:
     """A list of such objects, no two with the same value in the field `name`."""
 
-    name: str
-    rule: Rule
+    def __init__(self, name: str, rule: Rule) -> None:
+        self.name = name
+        self.rule = rule
 
     def __call__(self, value: Any) -> None:
         """Look at one value."""
@@ -174,11 +175,11 @@ class Distinct:
             raise MalformedError(f"two items have the same '{self.name}'")
 
 
-@dataclass(frozen=True, slots=True)
 class Fields:
     """An object that has at least these fields."""
 
-    rules: Mapping[str, Rule]
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        self.rules = rules
 
     def __call__(self, value: Any) -> None:
         """Look at one value."""
@@ -189,41 +190,21 @@ class Fields:
             check(value[name])
 
 
-def one_of(*values: str) -> Rule:
-    """One of some words."""
-    return OneOf(values)
-
-
-def many(rule: Rule, limit: int = 1_000) -> Rule:
-    """A list of at most `limit` such values."""
-    return Many(rule, limit)
-
-
-def distinct(name: str, rule: Rule) -> Rule:
-    """A list of such objects, no two with the same value in the field `name`."""
-    return Distinct(name, rule)
-
-
-def fields(rules: Mapping[str, Rule]) -> Rule:
-    """An object that has at least these fields."""
-    return Fields(rules)
-
-
-_BASE = fields({"name": text, "digest": sha256, "cid": cid})
-_MANIFEST = fields(
+_BASE = Fields({"name": text, "digest": sha256, "cid": cid})
+_MANIFEST = Fields(
     {
-        "resources": distinct(
-            "name", fields({"name": text, "digest": sha256, "algorithm": one_of("sha256")})
+        "resources": Distinct(
+            "name", Fields({"name": text, "digest": sha256, "algorithm": OneOf("sha256")})
         ),
         "serialization": record,
     }
 )
-_SCORE = fields({"suite": cid, "correct": count, "total": count, "root": sha256, "outcomes": cid})
+_SCORE = Fields({"suite": cid, "correct": count, "total": count, "root": sha256, "outcomes": cid})
 ON_WITHDRAWAL: Final = ("keep", "unpin")
 """What a contribution asks of those who hold it, for when it is withdrawn."""
-_VALUE = fields({"contribution": cid, "value": text})
-_SOURCE = fields({"hub": line, "repository": line, "commit": commit})
-_PREDECESSOR = fields({"origin": line, "size": positive, "root": sha256})
+_VALUE = Fields({"contribution": cid, "value": text})
+_SOURCE = Fields({"hub": line, "repository": line, "commit": commit})
+_PREDECESSOR = Fields({"origin": line, "size": positive, "root": sha256})
 
 FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
     "genesis": (
@@ -253,7 +234,7 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
         {
             "author": author,
             "created": time,
-            "type": one_of(*ARTIFACT_TYPES),
+            "type": OneOf(*ARTIFACT_TYPES),
             "cid": cid,
             "title": line,
             "license": line,
@@ -265,9 +246,9 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "suite": record,
             "terms": text,
             "supersedes": cid,
-            "derived_from": many(cid),
+            "derived_from": Many(cid),
             "source": _SOURCE,
-            "on_withdrawal": one_of(*ON_WITHDRAWAL),
+            "on_withdrawal": OneOf(ON_WITHDRAWAL),
         },
     ),
     "withdrawal": ({"author": author, "created": time, "target": cid, "reason": text}, {}),
@@ -279,9 +260,9 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "system_digest": sha256,
             "method": text,
             "base": _BASE,
-            "members": many(cid),
-            "suites": many(cid),
-            "exactness": one_of(*EXACTNESS_CLASSES),
+            "members": Many(cid),
+            "suites": Many(cid),
+            "exactness": OneOf(*EXACTNESS_CLASSES),
         },
         {"title": line},
     ),
@@ -290,8 +271,8 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "author": author,
             "created": time,
             "composition": cid,
-            "scores": many(_SCORE),
-            "exactness": one_of(*EXACTNESS_CLASSES),
+            "scores": Many(_SCORE),
+            "exactness": OneOf(*EXACTNESS_CLASSES),
         },
         {"software": record},
     ),
@@ -305,7 +286,7 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "root": sha256,
             "game": text,
             "estimator": text,
-            "values": many(_VALUE),
+            "values": Many(_VALUE),
             "efficiency_gap": text,
         },
         {},
@@ -325,10 +306,10 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "author": author,
             "created": time,
             "target": cid,
-            "verdict": one_of(*VERDICTS),
+            "verdict": OneOf(*VERDICTS),
             "checked": count,
             "mismatches": count,
-            "exactness": one_of(*EXACTNESS_CLASSES),
+            "exactness": OneOf(*EXACTNESS_CLASSES),
         },
         {"software": record},
     ),

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ledger import predicate
 from ledger.cid import Cid
@@ -28,16 +27,14 @@ MAX_SUBJECTS: Final = 256
 _KIND = re.compile(r"urn:pnode:([a-z][a-z-]{0,31}):v1", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """Something a statement is about: a name and the hex SHA-256 of its bytes."""
 
     name: str
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """A parsed statement of a known or unknown kind."""
 
     kind: str

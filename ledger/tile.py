@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.errors import MalformedError, ProofError
-from ledger.merkle import HASH_SIZE, NodeReader
+from ledger.merkle import HASH_SIZE, MAX_ENTRY_BYTES, NodeReader
 
 TILE_WIDTH: Final = 256
 TILE_BITS: Final = 8
-MAX_ENTRY_BYTES: Final = 65_535
 MAX_BUNDLE_BYTES: Final = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
 # Sizes are below 2^63, which other implementations and the database share.
 _MAX_INDEX_BITS = 63

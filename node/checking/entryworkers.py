@@ -21,8 +21,8 @@ from tempfile import TemporaryDirectory
 from typing import IO, Final
 
 from ledger.auditindex import AuditIndex
-from ledger.entry import EntryReader
 from ledger.entrycheck import BATCH, Batch, Row, check_rows
+from ledger.entryreader import EntryReader
 from ledger.errors import PnodeError
 from ledger.log import ROWS_SQL, Log
 

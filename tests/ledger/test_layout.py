@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ledger.cid import Cid
 from ledger.dsse import Envelope
 from ledger.encoding import canonical_json
-from ledger.entry import Entry, EntryReader
+from ledger.entry import Entry
+from ledger.entryreader import EntryReader
 from ledger.errors import PnodeError
 from ledger.layout import Layouts
 from ledger.outline import Outline, outline_of

@@ -68,7 +68,7 @@ def test_without_the_library_there_is_no_quick_verifier() -> None:
     code = (
         "import sys; sys.modules['nacl'] = None\n"
         "from ledger.quickverify import quick_verifier; assert quick_verifier() is None\n"
-        "from ledger.keys import PrivateKey; from ledger.entry import EntryReader\n"
+        "from ledger.keys import PrivateKey; from ledger.entryreader import EntryReader\n"
         "assert EntryReader()._quick is None"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

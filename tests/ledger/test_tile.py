@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ledger.checkpoint import open_checkpoint
 from ledger.errors import MalformedError, PnodeError, ProofError
 from ledger.merkle import (
+    MAX_ENTRY_BYTES,
     CompactRange,
     consistency_proof,
     inclusion_proof,
@@ -23,7 +24,6 @@ from ledger.merkle import (
 )
 from ledger.note import NoteKey
 from ledger.tile import (
-    MAX_ENTRY_BYTES,
     Tile,
     changed_tiles,
     encode_bundle,

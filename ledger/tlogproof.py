@@ -7,7 +7,8 @@
     <empty line>
     <checkpoint note, verbatim>
 
-Check: the entry's leaf hash, the log's signature on the checkpoint, then inclusion.
+Check: the entry's leaf hash, the log's signature on the checkpoint, then inclusion. The `extra`
+line of a proof that stands alone is `{"entry": <base64>, "log_key": <verifier key>}`, canonical.
 """
 
 from __future__ import annotations
@@ -15,8 +16,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ledger.checkpoint import Checkpoint, open_checkpoint
-from ledger.encoding import decode_base64, encode_base64, parse_decimal
+from ledger.checkpoint import Checkpoint, log_key, open_checkpoint
+from ledger.encoding import (
+    canonical_json,
+    decode_base64,
+    encode_base64,
+    parse_canonical_json,
+    parse_decimal,
+)
 from ledger.errors import MalformedError
 from ledger.merkle import HASH_SIZE, verify_inclusion
 from ledger.note import MAX_NOTE_BYTES, Note, NoteKey
@@ -71,6 +78,31 @@ class TlogProof:
         what = "hash line of tlog-proof"
         path = tuple(decode_base64(line, what=what, length=HASH_SIZE) for line in lines)
         return cls(index, path, note, extra)
+
+    def carrying(self, entry: bytes, key: NoteKey) -> TlogProof:
+        """Return the proof with the entry and the log key in its `extra` line.
+
+        They are unauthenticated there and need not be more: the entry must hash to the proven
+        leaf and the key to the origin that the checkpoint names.
+        """
+        extra = canonical_json({"entry": encode_base64(entry), "log_key": str(key)})
+        return TlogProof(self.index, self.path, self.note, extra)
+
+    def carried(self) -> tuple[bytes, NoteKey] | None:
+        """Return the entry and the log key in the `extra` line, None if it holds something else.
+
+        Raises:
+            MalformedError: if they are not in the one accepted form.
+            SignatureError: if the key is not that of the log.
+        """
+        if self.extra is None:
+            return None
+        value = parse_canonical_json(self.extra, what="extra line of tlog-proof")
+        if not isinstance(value, dict) or set(value) != {"entry", "log_key"}:
+            return None
+        key = NoteKey.parse(str(value["log_key"]))
+        log_key(self.origin, key.key)
+        return decode_base64(str(value["entry"]), what="entry in tlog-proof"), key
 
     @property
     def origin(self) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from node.bases import KnownBase
     from node.checking.auditing import Audited
     from node.checking.replaying import Replayed
-    from node.checking.verifying import Verified
+    from node.checking.verdict import Verified
     from node.composing import Composed, Progress
     from node.describing.describe import Described, Format
     from node.fetching import Fetched

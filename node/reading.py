@@ -17,7 +17,6 @@ from ledger.log import Log, logs, places, resolve_id
 from ledger.observations import cosigned_note
 from ledger.rejected import Placed, RejectedEntry, reason
 from ledger.view import LedgerView, view
-from node.checking.verifying import self_contained
 from node.home import Home
 from node.peering.policyfile import home_policy
 from node.peering.states import WitnessedBy, best_proof, entry_state
@@ -260,7 +259,7 @@ def prove_entry(home: Home, prefix: str) -> bytes:
         origin, index, body = places(database, resolve_id(database, prefix))[0]
         log = Log(database, origin)
         proof = best_proof(log, index, home_policy(home))
-        return bytes(self_contained(proof, body, log.key))
+        return bytes(proof.carrying(body, log.key))
 
 
 def _origin(database: Database, text: str) -> str:

@@ -36,7 +36,7 @@ from node.checking.artifactcheck import ArtifactChecker
 from node.checking.auditlogs import LogAudit, audit_log
 from node.checking.auditmemory import AuditMemory
 from node.checking.claims import check_claim, check_members, claimed_lock, frontier_of
-from node.checking.verifying import is_intact
+from node.checking.held import is_intact
 from node.composing import Progress, silent
 from node.home import Home
 from node.peering.taint import check_equivocations

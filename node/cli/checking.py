@@ -13,7 +13,7 @@ from node.cli.options import command
 from node.cli.output import Cell, Fields, Row, Table
 
 if TYPE_CHECKING:
-    from node.checking.verifying import Verified
+    from node.checking.verdict import Verified
     from node.cli.session import Session
 
 _SEVERITY_STYLE = {"error": "bad", "equivocation": "bad", "incomplete": "warn", "warning": "warn"}

@@ -6,11 +6,14 @@ Without the file nothing is ever called witnessed. It is local configuration and
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ledger.database import storage_errors
 from ledger.errors import MalformedError, NotFoundError
-from ledger.policy import MAX_POLICY_BYTES, Policy
-from node.home import Home
+
+if TYPE_CHECKING:
+    from ledger.policy import Policy
+    from node.home import Home
 
 POLICY_FILE = "policy.txt"
 _HINT = "correct the line or remove the file; see docs/how-to/witness.md"
@@ -33,6 +36,8 @@ def read_policy(path: Path) -> Policy:
         NotFoundError: if there is no such file.
         MalformedError: naming the line that is wrong.
     """
+    from ledger.policy import MAX_POLICY_BYTES, Policy
+
     if not path.is_file():
         raise NotFoundError(f"{path}: no such policy file", hint="check the path")
     with storage_errors(path), path.open("rb") as stream:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ledger.checkpoint import Checkpoint
 from ledger.database import Database
@@ -21,9 +21,11 @@ from ledger.heldevidence import frozen_origins
 from ledger.log import Log
 from ledger.note import Note
 from ledger.observations import cosigned_note, cosigned_trees
-from ledger.policy import Policy, Quorum, printable
 from ledger.tlogproof import TlogProof
 from node.clock import at
+
+if TYPE_CHECKING:
+    from ledger.policy import Policy, Quorum
 
 APPENDED: Final = "appended"
 SIGNED: Final = "signed"
@@ -90,6 +92,8 @@ def best_proof(log: Log, index: int, policy: Policy | None) -> TlogProof:
 
 def witnessed_by(quorum: Quorum) -> list[WitnessedBy]:
     """Return the witnesses of a quorum for people and JSON."""
+    from ledger.policy import printable
+
     return [
         WitnessedBy(printable(seen.name), str(seen.key), at(seen.time)) for seen in quorum.witnesses
     ]

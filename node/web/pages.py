@@ -32,7 +32,6 @@ from ledger.observations import cosignatures
 from ledger.rejected import Placed, RejectedEntry, reason
 from ledger.statement import artifact_cids
 from ledger.tlogproof import TlogProof
-from node.checking.verifying import self_contained
 from node.clock import at
 from node.home import Home
 from node.peering.states import SIGNED, WITNESSED
@@ -128,7 +127,7 @@ def locate(snapshot: Snapshot, database: Database, id_: str) -> Located:
     log = Log(database, listed.origin)
     body = next(log.bodies(listed.index, listed.index + 1))
     path = tuple(log.prove_inclusion(listed.index, kept.size))
-    proof = self_contained(TlogProof(listed.index, path, kept.note), body, log.key)
+    proof = TlogProof(listed.index, path, kept.note).carrying(body, log.key)
     return Located(listed, kept, body, proof, path)
 
 

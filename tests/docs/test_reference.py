@@ -251,7 +251,7 @@ def test_the_documented_keys_are_those_of_the_results() -> None:
     from node.bases import KnownBase
     from node.checking.auditing import Audited
     from node.checking.replaying import Replayed
-    from node.checking.verifying import Verified
+    from node.checking.verdict import Verified
     from node.cli.identity import Initialised, Standing
     from node.cli.record import HIDDEN
     from node.composing import Composed

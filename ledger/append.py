@@ -110,8 +110,7 @@ class OwnLog:
     def _read_back(self, start: int, end: int) -> Checkpoint:
         edge = self.log.edge(start)
         bodies = list(self.log.bodies(start, end))
-        for body in bodies:
-            edge.append(leaf_hash(body))
+        edge.extend([leaf_hash(body) for body in bodies])
         if edge.size != end or edge.root() != self.log.root(end):
             raise EvidenceError(
                 "entries read back from disk do not hash to the tree that was written",

@@ -12,6 +12,8 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, NoReturn
 
 from ledger.errors import DuplicateKeyError, MalformedError
@@ -19,6 +21,7 @@ from ledger.errors import DuplicateKeyError, MalformedError
 MAX_SAFE_INTEGER = 2**53 - 1
 MAX_JSON_BYTES = 64 * 1024 * 1024
 MAX_JSON_DEPTH = 32
+_SEARCHED_AT_ONCE = 64
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}", re.ASCII)
 _HEX = re.compile(r"(?:[0-9a-f]{2})*", re.ASCII)
@@ -179,6 +182,24 @@ def decode_base64(text: str, *, what: str, length: int | None = None) -> bytes:
     if length is not None and len(data) != length:
         raise MalformedError(f"{what}: {len(data)} bytes where {length} are needed")
     return data
+
+
+def search_base64(texts: Iterable[bytes], word: bytes) -> Iterator[bytes]:
+    """Yield the texts that may hold base64 of something that contains a word.
+
+    None of them is left out; if the word is short, some others are yielded too. Nothing is
+    decoded, and texts are searched many at once, which takes a fraction of the time.
+    """
+    # How the word looks inside base64, for each of the three places it can begin at.
+    marks = []
+    for shift in range(3):
+        encoded = base64.b64encode(bytes(shift) + word)
+        marks.append(encoded[-(-shift * 8 // 6) : (shift + len(word)) * 8 // 6])
+    iterator = iter(texts)
+    while part := list(islice(iterator, _SEARCHED_AT_ONCE)):
+        together = b"\n".join(part)
+        if any(mark in together for mark in marks):
+            yield from (text for text in part if any(mark in text for mark in marks))
 
 
 def decode_hex(text: str, *, what: str, length: int) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Final, overload
@@ -27,6 +27,7 @@ from ledger.merkle import (
     consistency_proof,
     inclusion_proof,
     leaf_hash,
+    perfect_root,
     subtree_root,
 )
 from ledger.note import Note, NoteKey
@@ -38,7 +39,6 @@ from ledger.tile import (
     TileNodes,
     changed_tiles,
     node_reader,
-    perfect_root,
     split_hashes,
 )
 from ledger.tlogproof import TlogProof
@@ -315,12 +315,15 @@ class CheckedBodies(Sequence[bytes]):
         return (body for at, body in enumerate(self.bodies, self.start) if at not in skipped)
 
 
-def check_bodies(origin: str, start: int, bodies: Sequence[bytes]) -> CheckedBodies:
+def check_bodies(origin: str, start: int, bodies: Iterable[bytes]) -> CheckedBodies:
     """Verify what stands in somebody else's log from index `start` on, and mark what is not valid.
+
+    The entries may come one by one, and are verified as they come.
 
     Raises:
         MalformedError, SignatureError: if entry 0 is among them and not valid.
     """
+    verified: list[bytes] = []
     rejected: list[int] = []
     reader = EntryReader()
     for index, body in enumerate(bodies, start):
@@ -330,8 +333,9 @@ def check_bodies(origin: str, start: int, bodies: Sequence[bytes]) -> CheckedBod
             if index == 0:
                 raise type(error)(f"entry 0 of {origin}: {error.message}") from None
             rejected.append(index)
-    leaves = tuple(map(leaf_hash, bodies))
-    return CheckedBodies(origin, start, tuple(bodies), leaves, tuple(rejected))
+        verified.append(body)
+    leaves = tuple(map(leaf_hash, verified))
+    return CheckedBodies(origin, start, tuple(verified), leaves, tuple(rejected))
 
 
 def store_rows(writer: sqlite_utils.Database, log: Log, bodies: Sequence[bytes]) -> bytes:

@@ -33,6 +33,21 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
+def perfect_root(hashes: Sequence[bytes]) -> bytes:
+    """Return the root over 2^k sibling hashes."""
+    while len(hashes) > 1:
+        hashes = parents(hashes)
+    return hashes[0]
+
+
+def parents(hashes: Sequence[bytes]) -> list[bytes]:
+    """Return the nodes above an even number of sibling hashes."""
+    # The same as node_hash, without a call for each of the many nodes.
+    sha256 = hashlib.sha256
+    pairs = zip(hashes[::2], hashes[1::2], strict=True)
+    return [sha256(b"\x01" + left + right).digest() for left, right in pairs]
+
+
 class CompactRange:
     """The roots of the perfect subtrees of a growing tree, largest first.
 
@@ -60,6 +75,18 @@ class CompactRange:
             size >>= 1
         self._roots.append(carry)
         self.size += 1 << level
+
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Add leaf hashes in order; quicker than one after another."""
+        start = 0
+        while start < len(leaves):
+            # The largest perfect subtree that begins here and has all its leaves.
+            level = (len(leaves) - start).bit_length() - 1
+            if self.size:
+                level = min(level, (self.size & -self.size).bit_length() - 1)
+            end = start + (1 << level)
+            self.append(perfect_root(leaves[start:end]), level)
+            start = end
 
     def root(self) -> bytes:
         """Return the root of the tree so far."""

@@ -21,10 +21,10 @@ from ledger.errors import EquivocationError, EvidenceError, ProofError, Signatur
 from ledger.evidence import Evidence, of_trees
 from ledger.heldevidence import check_not_frozen
 from ledger.log import CheckedBodies, Log, add_log, check_bodies, find_log, store_rows
-from ledger.merkle import CompactRange, leaf_hash
+from ledger.merkle import CompactRange, leaf_hash, perfect_root
 from ledger.note import NoteKey
 from ledger.observations import sightings
-from ledger.tile import perfect_root, tiles_of
+from ledger.tile import tiles_of
 
 
 def extend(database: Database, key: NoteKey, note: bytes, bodies: Sequence[bytes]) -> Log:
@@ -79,11 +79,13 @@ def _require_one_history(
     """Require that held and new entries lead to the signed root and past every tree seen before."""
     checkpoint = open_checkpoint(note, key)
     edge = held.edge(held.size) if held else CompactRange()
+    leaves = [leaf_hash(body) for body in bodies]
     seen = _sighted_roots(held, checkpoint.size)
     contradicting: bytes | None = None
-    for body in bodies:
-        edge.append(leaf_hash(body))
-        for root, sighting in seen.get(edge.size, ()):
+    first = edge.size
+    for size in sorted({*seen, checkpoint.size}):
+        edge.extend(leaves[edge.size - first : size - first])
+        for root, sighting in seen.get(size, ()):
             if edge.root() != root:
                 contradicting = sighting
     if edge.root() != checkpoint.root:

@@ -248,7 +248,7 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "supersedes": cid,
             "derived_from": Many(cid),
             "source": _SOURCE,
-            "on_withdrawal": OneOf(ON_WITHDRAWAL),
+            "on_withdrawal": OneOf(*ON_WITHDRAWAL),
         },
     ),
     "withdrawal": ({"author": author, "created": time, "target": cid, "reason": text}, {}),

@@ -7,14 +7,13 @@ bundles hold the entries themselves, each behind a 16-bit length, hence at most 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ledger.errors import MalformedError, ProofError
-from ledger.merkle import HASH_SIZE, MAX_ENTRY_BYTES, NodeReader
+from ledger.merkle import HASH_SIZE, MAX_ENTRY_BYTES, NodeReader, parents, perfect_root
 
 TILE_WIDTH: Final = 256
 TILE_BITS: Final = 8
@@ -132,22 +131,8 @@ class TileNodes:
         """Return the root over the hashes [index << height, (index + 1) << height)."""
         while len(self._levels) <= height:
             below = self._levels[-1]
-            self._levels.append(_parents(below[: len(below) & ~1]))
+            self._levels.append(parents(below[: len(below) & ~1]))
         return self._levels[height][index]
-
-
-def perfect_root(hashes: Sequence[bytes]) -> bytes:
-    """Return the root over 2^k sibling hashes."""
-    while len(hashes) > 1:
-        hashes = _parents(hashes)
-    return hashes[0]
-
-
-def _parents(hashes: Sequence[bytes]) -> list[bytes]:
-    # The same as node_hash, without a call for each of the many nodes.
-    sha256 = hashlib.sha256
-    pairs = zip(hashes[::2], hashes[1::2], strict=True)
-    return [sha256(b"\x01" + left + right).digest() for left, right in pairs]
 
 
 def split_hashes(data: bytes, tile: Tile) -> list[bytes]:

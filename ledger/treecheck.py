@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.errors import PnodeError, ProofError
-from ledger.merkle import CompactRange
+from ledger.merkle import CompactRange, perfect_root
 from ledger.note import NoteKey
-from ledger.tile import TILE_BITS, TILE_WIDTH, Tile, TileReader, perfect_root
+from ledger.tile import TILE_BITS, TILE_WIDTH, Tile, TileReader
 
 
 class TreeChecker:
@@ -96,8 +96,7 @@ class TreeChecker:
     def _catch_up(self) -> None:
         """Bring the edge up to date; it lags behind by the leaves of the unfinished tile."""
         missing = self.size - self._edge.size
-        for leaf in self._levels[0][len(self._levels[0]) - missing :]:
-            self._edge.append(leaf)
+        self._edge.extend(self._levels[0][len(self._levels[0]) - missing :])
 
     def _compare_tile(self, tile: Tile, expected: Sequence[bytes]) -> None:
         try:

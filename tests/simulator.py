@@ -15,10 +15,10 @@ from ledger.cid import Cid
 from ledger.entry import Entry
 from ledger.errors import MalformedError, NotFoundError
 from ledger.keys import NodeKeys, PublicKey, commitment
-from ledger.merkle import leaf_hash, root_of
+from ledger.merkle import leaf_hash, perfect_root, root_of
 from ledger.note import ED25519_COSIGNATURE, NoteKey
 from ledger.statement import Statement, Subject
-from ledger.tile import TILE_WIDTH, Tile, encode_bundle, perfect_root, tiles_of
+from ledger.tile import TILE_WIDTH, Tile, encode_bundle, tiles_of
 from ledger.unixfs import build_directory
 from node.home import Home
 from node.peering.loglist import encode_frontier, encode_logs
@@ -145,6 +145,9 @@ class SimulatedPeer:
         if len(self.files[path]) > max_bytes:
             raise MalformedError(f"simulated peer: {path} is too large")
         return self.files[path]
+
+    def expect(self, path: str, *, max_bytes: int) -> None:
+        """Do nothing: it is here."""
 
     def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
         """Answer as a static server does: all of it, unless nothing changed."""

@@ -15,13 +15,13 @@ whose own log it is, keeps the evidence and serves it.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ledger.commonprefix import CommonPrefix, common_prefix
 from ledger.database import Database
 from ledger.dispute import evidence_statement, proven_prefix, stated_evidence
+from ledger.encoding import search_base64
 from ledger.entry import Entry
 from ledger.errors import (
     EquivocationError,
@@ -209,9 +209,7 @@ def _stated(log: Log) -> dict[str, int]:
 
 def _stated_in(bodies: Iterable[bytes]) -> Iterator[tuple[Evidence, CommonPrefix]]:
     """Yield what entries state of evidence; what proves nothing is passed over."""
-    for body in bodies:
-        if not any(mark in body for mark in _MARKS):
-            continue
+    for body in search_base64(bodies, _KIND):
         try:
             entry = Entry.stored(body)
             if entry.kind == "evidence":
@@ -248,16 +246,3 @@ def _held_reader(database: Database, evidence: Evidence, number: int) -> NodeRea
         return read if subtree_root(0, point.size, read) == point.root else None
     except EvidenceError:
         return None
-
-
-def _base64_marks(text: bytes) -> tuple[bytes, ...]:
-    """Return how a text looks inside base64, for each of the three places it can begin at."""
-    marks = []
-    for shift in range(3):
-        encoded = base64.b64encode(bytes(shift) + text)
-        whole = (shift + len(text)) * 8 // 6
-        marks.append(encoded[-(-shift * 8 // 6) : whole])
-    return tuple(marks)
-
-
-_MARKS: Final = _base64_marks(_KIND)

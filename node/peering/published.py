@@ -7,7 +7,6 @@ to it.
 
 from __future__ import annotations
 
-from binascii import a2b_base64
 from collections.abc import Callable, Iterator
 from threading import Lock
 from typing import Final
@@ -17,13 +16,14 @@ from ledger.cid import DAG_PB, Cid
 from ledger.dagpb import parse_node
 from ledger.database import Database
 from ledger.dsse import Envelope
+from ledger.encoding import search_base64
 from ledger.errors import EvidenceError, MalformedError, NotFoundError
 from ledger.log import Log, logs
 from ledger.statement import Statement, artifact_cids
 from ledger.unixfs import checked_block
 
-_PAYLOAD: Final = b'{"payload":"'
 _QUOTED_CID: Final = b'"baf'
+"""How every CID in a statement begins."""
 MAX_DAG_DEPTH: Final = 8
 MAX_DAG_BLOCKS: Final = 16_384
 
@@ -33,23 +33,10 @@ NodeBlockReader = Callable[[Cid], bytes | None]
 
 def log_roots(log: Log, start: int, end: int) -> Iterator[Cid]:
     """Yield what the valid entries [start, end) of a stored log name, in log order."""
-    for _, body in log.accepted(start, end):
-        if _may_name_blocks(body):
-            yield from artifact_cids(Statement.parse(Envelope.parse(body).payload))
-
-
-def _may_name_blocks(body: bytes) -> bool:
-    """Say whether a stored entry may name a CID: most do not, and looking is cheaper than parsing.
-
-    Every envelope begins with its payload, and every CID in a statement with these letters.
-    """
-    payload = body[len(_PAYLOAD) : body.find(b'"', len(_PAYLOAD))]
-    if not body.startswith(_PAYLOAD):
-        return True
-    try:
-        return _QUOTED_CID in a2b_base64(payload)
-    except ValueError:
-        return True  # damaged; parsing says how
+    bodies = (body for _, body in log.accepted(start, end))
+    # Most entries name none, and looking is cheaper than parsing.
+    for body in search_base64(bodies, _QUOTED_CID):
+        yield from artifact_cids(Statement.parse(Envelope.parse(body).payload))
 
 
 def dag_cids(

@@ -4,11 +4,13 @@ The order is the safety argument:
 
 1. The checkpoint note is signed by the key that the origin names.
 2. It is compared with what is held: smaller or equal trees must be the same tree.
-3. The new hash tiles are read. They must lead to the signed root on their own, without help of
-   what is held here; only then they say what the log has signed.
+3. The new hash tiles are read, but for leaves that fill a tile: the tile above has their root. They
+   must lead to the signed root on their own, without help of what is held here; only then they say
+   what the log has signed.
 4. The tree held must be a prefix of it. If it is not, the log has signed both: an equivocation.
-5. Entry bundles are read, each entry compared with its leaf hash, then parsed and verified. One
-   that is not valid is marked; a log whose genesis is not is refused.
+5. Entry bundles are read. Each must hash to its tile before its entries are parsed and verified, and
+   meanwhile the next ones are on their way. An entry that is not valid is marked; a log whose
+   genesis is not is refused.
 
 Peers are blamed for wrong tiles and bundles (ProofError), logs for what they signed.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.entry import Entry
@@ -37,6 +40,7 @@ from ledger.merkle import (
     NodeReader,
     consistency_proof,
     leaf_hash,
+    perfect_root,
     subtree_root,
     verify_consistency,
 )
@@ -48,7 +52,6 @@ from ledger.tile import (
     changed_tiles,
     encode_bundle,
     node_reader,
-    perfect_root,
     split_bundle,
     split_hashes,
 )
@@ -57,6 +60,8 @@ from node.peering.source import Source
 from node.peering.tree import log_folder
 
 TileHashes = dict[tuple[int, int], list[bytes]]
+
+_READ_AHEAD: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +166,21 @@ def read_entries(
 
 
 def _read_tiles(source: Source, old_size: int, offered: Checkpoint) -> TileHashes:
-    """Read the tiles that are new, and prove that they are those of the signed tree."""
+    """Read the tiles that are new, and prove that they are those of the signed tree.
+
+    Of leaves only those at the two edges are read: what the entries there must hash to is not in
+    the tile above, or the tree held ends among them.
+    """
     edge = [Tile(level, *_edge(offered.size, level)) for level in _levels(offered.size)]
-    wanted = {*changed_tiles(old_size, offered.size), *(tile for tile in edge if tile.width)}
+    first, within = divmod(old_size, TILE_WIDTH)
+    wanted = {
+        *(tile for tile in edge if tile.width),
+        *(
+            tile
+            for tile in changed_tiles(old_size, offered.size)
+            if tile.level or (within and tile.index == first)
+        ),
+    }
     tiles: TileHashes = {}
     for tile in sorted(wanted):
         tiles[tile.level, tile.index] = split_hashes(_read_tile(source, offered, tile), tile)
@@ -258,39 +275,53 @@ def peer_tree(source: Source, key: NoteKey) -> tuple[int, NodeReader]:
 
 def _read_bodies(
     source: Source, old_size: int, offered: Checkpoint, tiles: TileHashes, limits: SyncLimits
-) -> list[bytes]:
-    bodies: list[bytes] = []
+) -> Iterator[bytes]:
+    """Yield the new entries, bundle by bundle, each of which the signed tree has."""
     total = 0
-    for index in range(old_size // TILE_WIDTH, -(-offered.size // TILE_WIDTH)):
-        leaves = tiles[0, index]
-        bundle = Tile(-1, index, len(leaves))
+    bundles = [
+        Tile(-1, index, min(TILE_WIDTH, offered.size - index * TILE_WIDTH))
+        for index in range(old_size // TILE_WIDTH, -(-offered.size // TILE_WIDTH))
+    ]
+    for number, bundle in enumerate(bundles):
+        for later in bundles[number : number + 1 + _READ_AHEAD]:
+            source.expect(_path(offered, later), max_bytes=MAX_BUNDLE_BYTES)
         entries = split_bundle(_read_tile(source, offered, bundle), bundle)
-        if [leaf_hash(entry) for entry in entries] != leaves:
+        if not _is_bundle_of(tiles, bundle, [leaf_hash(entry) for entry in entries]):
             raise ProofError(f"{offered.origin}: {bundle.path} of {source.address} is not its tile")
-        new = entries[max(0, old_size - index * TILE_WIDTH) :]
+        new = entries[max(0, old_size - bundle.index * TILE_WIDTH) :]
         total += sum(map(len, new))
         if total > limits.log_bytes:
             raise IncompleteError(
                 f"{offered.origin}: its new entries have more than {limits.log_bytes} bytes"
             )
-        bodies += new
-    return bodies
+        yield from new
+
+
+def _is_bundle_of(tiles: TileHashes, bundle: Tile, leaves: list[bytes]) -> bool:
+    """Say whether the entries of a bundle, given by their leaf hashes, are those of a tree."""
+    if bundle.width < TILE_WIDTH:
+        return tiles[0, bundle.index] == leaves
+    index, within = divmod(bundle.index, TILE_WIDTH)
+    return tiles[1, index][within] == perfect_root(leaves)
 
 
 def _read_tile(source: Source, offered: Checkpoint, tile: Tile) -> bytes:
     """Read a tile or bundle; a partial one may have been dropped once the full one existed."""
-    prefix = f"/{log_folder(offered.origin)}/"
     max_bytes = MAX_BUNDLE_BYTES if tile.level < 0 else TILE_WIDTH * HASH_SIZE
     try:
-        return source.read(prefix + tile.path, max_bytes=max_bytes)
+        return source.read(_path(offered, tile), max_bytes=max_bytes)
     except NotFoundError:
         if tile.width == TILE_WIDTH:
             raise
     full = Tile(tile.level, tile.index)
-    data = source.read(prefix + full.path, max_bytes=max_bytes)
+    data = source.read(_path(offered, full), max_bytes=max_bytes)
     if tile.level >= 0:
         return b"".join(split_hashes(data, full)[: tile.width])
     return encode_bundle(split_bundle(data, full)[: tile.width])
+
+
+def _path(offered: Checkpoint, tile: Tile) -> str:
+    return f"/{log_folder(offered.origin)}/{tile.path}"
 
 
 def _check_genesis(key: NoteKey, entry: Entry) -> None:

@@ -198,6 +198,10 @@ def create_server(
         raise UnavailableError(
             f"cannot listen on {host} port {port}: {reason}", hint="choose another --port"
         ) from None
+    # An answer is sent in two parts, and the second would wait for the first to be acknowledged,
+    # for 40 ms. asyncio sets this only on sockets that say they are TCP, which this one does not;
+    # accepted ones inherit it.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
         create_app(home, url=url, show_peers=show_peers),
         log_level="warning",

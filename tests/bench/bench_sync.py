@@ -2,8 +2,9 @@
 
 Run as `OMP_NUM_THREADS=1 python tests/bench/bench_sync.py [ENTRIES...]`; prints wall and CPU
 seconds of this process, and their ratio, which should be at most 1.3 for 100,000 entries. The
-server is a process of its own, as `pnode serve` is. Verifying means form, signature and statement
-of every entry, in memory. The last line tells what polling costs when nothing has changed.
+server is a process of its own, as `pnode serve` is, and runs beside the sync. Verifying means form,
+signature and statement of every entry, in memory. The last line tells what polling costs when
+nothing has changed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ledger.log import Log, check_bodies
 from node.home import Home
 from node.peering.source import HTTPSource
 from node.peering.sync import sync
+from tests.bench.ledgers import load
 
 ROOT = Path(__file__).parents[2]
 SIZES = (1_000, 10_000, 100_000)
@@ -67,7 +69,8 @@ def _measure(folder: Path, size: int) -> None:
         finally:
             server.terminate()
     average = sum(map(len, bodies)) / len(bodies)
-    print(f"{size} entries, {average:.0f} bytes each       wall        CPU")
+    print(f"{size} entries of {average:.0f} bytes, {load()}")
+    print("                              wall        CPU")
     print(f"  verifying           {verifying[0]:12.2f} s {verifying[1]:8.2f} s")
     print(f"  sync                {syncing[0]:12.2f} s {syncing[1]:8.2f} s")
     wall, processor = syncing[0] / verifying[0], syncing[1] / verifying[1]

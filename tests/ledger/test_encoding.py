@@ -23,6 +23,7 @@ from ledger.encoding import (
     parse_canonical_json,
     parse_decimal,
     parse_json,
+    search_base64,
 )
 from ledger.errors import MalformedError
 from tests.ledger.published import VECTORS
@@ -175,6 +176,22 @@ def test_any_text_is_canonical_base64_or_refused(text: str) -> None:
     except MalformedError:
         return
     assert base64.b64encode(data).decode() == text
+
+
+WORD = b"urn:pnode:evidence:v1"
+HOLDING = st.tuples(st.binary(max_size=9), st.binary(max_size=9)).map(WORD.join)
+
+
+@given(st.lists(st.binary(max_size=40) | HOLDING, max_size=200))
+def test_a_word_inside_base64_is_found_wherever_it_begins(payloads: list[bytes]) -> None:
+    texts = [b'{"a":"%b"}' % base64.b64encode(payload) for payload in payloads]
+    holding = [text for text, payload in zip(texts, payloads, strict=True) if WORD in payload]
+    assert list(search_base64(texts, WORD)) == holding
+
+
+def test_a_short_word_is_found_in_every_one_of_many_texts() -> None:
+    texts = [base64.b64encode(before + b'"baf') for before in (b"", b"x", b"xx") for _ in range(70)]
+    assert list(search_base64(iter(texts), b'"baf')) == texts
 
 
 @given(st.binary(max_size=64))

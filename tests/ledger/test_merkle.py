@@ -107,6 +107,16 @@ def test_a_compact_range_can_be_taken_up_again() -> None:
             CompactRange(size, [*roots, LEAVES[0]])
 
 
+def test_many_leaves_at_once_give_the_tree_the_rfc_defines() -> None:
+    roots = [mth(0, size) for size in range(LARGEST)]
+    for start in (0, 1, 2, 3, 7, 8, 100, 128, 255):
+        for end in range(start, LARGEST):
+            tree = CompactRange()
+            tree.extend(LEAVES[:start])
+            tree.extend(LEAVES[start:end])
+            assert (tree.size, tree.root()) == (end, roots[end])
+
+
 def test_every_inclusion_proof_up_to_size_256() -> None:
     for size in range(1, LARGEST + 1):
         for index in range(size):

@@ -22,7 +22,7 @@ from ledger.errors import (
     UnavailableError,
 )
 from ledger.keys import NodeKeys
-from ledger.merkle import EMPTY_ROOT, leaf_hash
+from ledger.merkle import EMPTY_ROOT, leaf_hash, perfect_root
 from ledger.note import Note, NoteKey
 from ledger.outline import outline_of
 from ledger.rules import (
@@ -37,7 +37,7 @@ from ledger.rules import (
     exit_code,
 )
 from ledger.succession import key_history
-from ledger.tile import Tile, perfect_root
+from ledger.tile import Tile
 from tests.ledger.makers import (
     ALICE,
     BOB,

@@ -183,6 +183,14 @@ def test_a_port_in_use_is_reported(home: Home) -> None:
         create_server(home, port=used.getsockname()[1])
 
 
+def test_an_answer_in_two_parts_is_sent_without_waiting(home: Home) -> None:
+    _, bound = create_server(home, port=0)
+    with bound, socket.create_connection(bound.getsockname()):
+        accepted, _ = bound.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

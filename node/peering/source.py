@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, runtime_checkable
 from urllib.parse import quote, urlsplit
 
 from ledger.errors import MalformedError, NotFoundError, PnodeError, UnavailableError, UsageError
@@ -46,7 +46,6 @@ MAX_ADDRESS = 2_048
 MAX_TAG: Final = 160
 MAX_EXPECTED: Final = 4
 """How many expected reads an HTTP source keeps at a time, in memory once they are here."""
-_CHUNK = 1 << 16
 _STRONG_TAG = re.compile(rf'"(?P<tag>[!#-~]{{1,{MAX_TAG}}})"', re.ASCII)
 
 
@@ -228,6 +227,7 @@ class HTTPSource:
         self._thread = Thread(target=self._loop.run_forever, name="pnode-http", daemon=True)
         self._thread.start()
         self._expected: dict[tuple[str, int], Future[Answer]] = {}
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -247,10 +247,10 @@ class HTTPSource:
         self._loop.close()
 
     async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
+        # Only what was begun here: it ends its own tasks in good order.
+        for task in self._under_way:
             task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._client.aclose()
         await self._loop.shutdown_asyncgens()
 
@@ -262,11 +262,18 @@ class HTTPSource:
         return answer.body
 
     def expect(self, path: str, *, max_bytes: int) -> None:
-        """Send the request for a read that follows; of too many expected ones the oldest goes."""
-        if (path, max_bytes) not in self._expected:
+        """Send the request for a read that follows, unless too many are on their way.
+
+        What has arrived and was not read makes room, the oldest first.
+        """
+        if (path, max_bytes) in self._expected:
+            return
+        if len(self._expected) == MAX_EXPECTED:
+            arrived = [key for key, started in self._expected.items() if started.done()]
+            for key in arrived[:1]:
+                del self._expected[key]
+        if len(self._expected) < MAX_EXPECTED:
             self._expected[path, max_bytes] = self._read(path, max_bytes)
-        while len(self._expected) > MAX_EXPECTED:
-            self._expected.pop(next(iter(self._expected))).cancel()
 
     def _read(self, path: str, max_bytes: int) -> Future[Answer]:
         # A server may look at the parameter or at the header only; blocks are asked for by both.
@@ -302,6 +309,10 @@ class HTTPSource:
         """Begin one request, which ends within the time it may take."""
 
         async def within() -> Result:
+            task = asyncio.current_task()
+            assert task is not None
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
             async with asyncio.timeout(seconds):
                 return await work
 
@@ -344,7 +355,7 @@ class HTTPSource:
 
     async def _body(self, response: httpx2.Response, path: str, max_bytes: int) -> bytes:
         data = bytearray()
-        async for chunk in response.aiter_raw(_CHUNK):
+        async for chunk in response.aiter_raw():
             data += chunk
             if len(data) > max_bytes:
                 raise _too_large(self.address + path, max_bytes)

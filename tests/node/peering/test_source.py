@@ -253,13 +253,25 @@ def test_an_expected_read_fails_when_it_is_read(
 
 
 def test_no_more_is_kept_of_what_is_expected_than_its_limit(serve: Start) -> None:
-    server = serve(send(OK + b"Content-Length: 2\r\n\r\nok"))
+    released = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        released.wait(600)
+        connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
+
+    server = serve(answer)
     with HTTPSource(server.url) as source:
         for number in range(100):
             source.expect(f"/{number}", max_bytes=2)
-        assert len(source._expected) == MAX_EXPECTED
-        assert source.read("/0", max_bytes=2) == b"ok"
-        assert source.read("/99", max_bytes=2) == b"ok"
+        assert list(source._expected) == [(f"/{number}", 2) for number in range(MAX_EXPECTED)]
+        released.set()
+        assert source.read(f"/{MAX_EXPECTED - 1}", max_bytes=2) == b"ok"
+        # What nobody reads is in nobody's way.
+        for number in range(100, 110):
+            source.expect(f"/{number}", max_bytes=2)
+            assert source.read(f"/{number}", max_bytes=2) == b"ok"
+        assert len(source._expected) < MAX_EXPECTED
+    assert len(server.requests) == MAX_EXPECTED + 10
 
 
 def test_a_source_closes_although_an_expected_read_stalls(serve: Start) -> None:

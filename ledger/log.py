@@ -323,7 +323,7 @@ def check_bodies(origin: str, start: int, bodies: Iterable[bytes]) -> CheckedBod
     Raises:
         MalformedError, SignatureError: if entry 0 is among them and not valid.
     """
-    verified: list[bytes] = []
+    kept: list[bytes] = []
     rejected: list[int] = []
     reader = EntryReader()
     for index, body in enumerate(bodies, start):
@@ -333,9 +333,9 @@ def check_bodies(origin: str, start: int, bodies: Iterable[bytes]) -> CheckedBod
             if index == 0:
                 raise type(error)(f"entry 0 of {origin}: {error.message}") from None
             rejected.append(index)
-        verified.append(body)
-    leaves = tuple(map(leaf_hash, verified))
-    return CheckedBodies(origin, start, tuple(verified), leaves, tuple(rejected))
+        kept.append(body)
+    leaves = tuple(map(leaf_hash, kept))
+    return CheckedBodies(origin, start, tuple(kept), leaves, tuple(rejected))
 
 
 def store_rows(writer: sqlite_utils.Database, log: Log, bodies: Sequence[bytes]) -> bytes:

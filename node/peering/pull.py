@@ -8,8 +8,8 @@ The order is the safety argument:
    must lead to the signed root on their own, without help of what is held here; only then they say
    what the log has signed.
 4. The tree held must be a prefix of it. If it is not, the log has signed both: an equivocation.
-5. Entry bundles are read. Each must hash to its tile before its entries are parsed and verified, and
-   meanwhile the next ones are on their way. An entry that is not valid is marked; a log whose
+5. Entry bundles are read. Each must hash to its tile before its entries are parsed and verified,
+   and meanwhile the next ones are on their way. An entry that is not valid is marked; a log whose
    genesis is not is refused.
 
 Peers are blamed for wrong tiles and bundles (ProofError), logs for what they signed.

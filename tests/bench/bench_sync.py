@@ -59,7 +59,7 @@ def _measure(folder: Path, size: int) -> None:
         assert server.stdout is not None
         try:
             url = server.stdout.readline().strip()
-            verifying = _seconds(lambda: check_bodies(served.origin, 0, bodies, None))
+            verifying = _seconds(lambda: check_bodies(served.origin, 0, bodies))
             home = Home.init(folder / "home", folder / "state", seed=b"\1" * 32)
             with HTTPSource(url) as source:
                 added: list[int] = []

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, islice, repeat
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, overload
 
 from ledger.checkpoint import Checkpoint
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 MIN_PREFIX: Final = 12
 _CACHED_TILES = 512
+_VERIFIED_AT_ONCE = 64
 
 ROWS_SQL: Final = (
     "SELECT idx, id, leaf_hash, body FROM entry WHERE log = ? AND idx >= ? AND idx < ? ORDER BY idx"
@@ -315,27 +318,53 @@ class CheckedBodies(Sequence[bytes]):
         return (body for at, body in enumerate(self.bodies, self.start) if at not in skipped)
 
 
-def check_bodies(origin: str, start: int, bodies: Iterable[bytes]) -> CheckedBodies:
+def check_bodies(
+    origin: str, start: int, bodies: Iterable[bytes], *, threads: int = 1
+) -> CheckedBodies:
     """Verify what stands in somebody else's log from index `start` on, and mark what is not valid.
 
-    The entries may come one by one, and are verified as they come.
+    Args:
+        origin: the log, for messages.
+        start: the index of the first entry.
+        bodies: the entries; if they come slowly, those that came are verified meanwhile.
+        threads: how many verify. Libraries let go of the interpreter while they do.
 
     Raises:
         MalformedError, SignatureError: if entry 0 is among them and not valid.
     """
     kept: list[bytes] = []
-    rejected: list[int] = []
-    reader = EntryReader()
+    found: list[Future[list[int]]] = []
+    readers: SimpleQueue[EntryReader] = SimpleQueue()
+    for _ in range(threads):
+        readers.put(EntryReader())
+    pool = ThreadPoolExecutor(threads)
+    try:
+        iterator = iter(bodies)
+        while part := list(islice(iterator, _VERIFIED_AT_ONCE)):
+            found.append(pool.submit(_invalid, readers, start + len(kept), part))
+            kept += part
+        rejected = tuple(chain.from_iterable(each.result() for each in found))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if 0 in rejected[:1]:
+        try:
+            EntryReader().read(kept[0])
+        except EvidenceError as error:
+            raise type(error)(f"entry 0 of {origin}: {error.message}") from None
+    return CheckedBodies(origin, start, tuple(kept), tuple(map(leaf_hash, kept)), rejected)
+
+
+def _invalid(readers: SimpleQueue[EntryReader], start: int, bodies: Sequence[bytes]) -> list[int]:
+    """Verify entries with a reader that is free, and return the indices of those not valid."""
+    reader = readers.get()
+    found = []
     for index, body in enumerate(bodies, start):
         try:
             reader.read(body)
-        except EvidenceError as error:
-            if index == 0:
-                raise type(error)(f"entry 0 of {origin}: {error.message}") from None
-            rejected.append(index)
-        kept.append(body)
-    leaves = tuple(map(leaf_hash, kept))
-    return CheckedBodies(origin, start, tuple(kept), leaves, tuple(rejected))
+        except EvidenceError:
+            found.append(index)
+    readers.put(reader)
+    return found
 
 
 def store_rows(writer: sqlite_utils.Database, log: Log, bodies: Sequence[bytes]) -> bytes:

@@ -146,9 +146,6 @@ class SimulatedPeer:
             raise MalformedError(f"simulated peer: {path} is too large")
         return self.files[path]
 
-    def expect(self, path: str, *, max_bytes: int) -> None:
-        """Do nothing: it is here."""
-
     def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
         """Answer as a static server does: all of it, unless nothing changed."""
         body = self.read(path, max_bytes=max_bytes)

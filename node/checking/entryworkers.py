@@ -25,19 +25,14 @@ from ledger.entrycheck import BATCH, Batch, Row, check_rows
 from ledger.entryreader import EntryReader
 from ledger.errors import PnodeError
 from ledger.log import ROWS_SQL, Log
+from node.cores import usable_cores
 
 SMALL: Final = 20_000
 """A log of fewer entries is checked sooner than other processes have started."""
 
-_MOST_JOBS: Final = 4
 _PIPE_BYTES: Final = 1 << 20
 _DONE: Final = b"done\n"
 """The last line of a worker, when its index is complete."""
-
-
-def default_jobs() -> int:
-    """Return how many processes check a large log: one per core, at most four."""
-    return min(_MOST_JOBS, len(os.sched_getaffinity(0)))
 
 
 def check_entries(
@@ -57,7 +52,7 @@ def check_entries(
     size = log.size
     copy = log.database.private_copy
     if jobs is None:
-        jobs = default_jobs() if size - verified >= SMALL else 1
+        jobs = usable_cores() if size - verified >= SMALL else 1
     # Only where every index up to the last has its row does the last say how much work there is.
     if jobs > 1 and copy is not None and log.count == size:
         with TemporaryDirectory(prefix="pnode-audit-") as folder:

@@ -22,8 +22,7 @@ class SyncLimits:
         logs: how many logs are looked at of those a peer lists, and held in all.
         entries: new entries of one log.
         log_bytes: bytes of new entries of one log (they are held in memory until verified).
-        total_bytes: bytes read from the peer in all; exceeded by at most one resource, and by
-            those that are on their way.
+        total_bytes: bytes read from the peer in all; exceeded by at most one resource.
         blocks: blocks of one artifact, held or new; each has at most 2 MiB.
         seconds: wall time for the peer, looked at before every read.
         entries_per_day: new entries of one log on a day, from any peer (`node.peering.quota`).
@@ -94,10 +93,6 @@ class MeteredSource:
     def _count(self, size: int) -> None:
         self.bytes_read += size
         self._check()
-
-    def expect(self, path: str, *, max_bytes: int) -> None:
-        """Pass it on: it counts, and is refused, when it is read."""
-        self._source.expect(path, max_bytes=max_bytes)
 
     def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
         """Poll the source within the same caps."""

@@ -9,7 +9,7 @@ The order is the safety argument:
    what the log has signed.
 4. The tree held must be a prefix of it. If it is not, the log has signed both: an equivocation.
 5. Entry bundles are read. Each must hash to its tile before its entries are parsed and verified,
-   and meanwhile the next ones are on their way. An entry that is not valid is marked; a log whose
+   which goes on while the next ones are read. An entry that is not valid is marked; a log whose
    genesis is not is refused.
 
 Peers are blamed for wrong tiles and bundles (ProofError), logs for what they signed.
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.entry import Entry
@@ -55,13 +54,12 @@ from ledger.tile import (
     split_bundle,
     split_hashes,
 )
+from node.cores import usable_cores
 from node.peering.budget import SyncLimits
 from node.peering.source import Source
 from node.peering.tree import log_folder
 
 TileHashes = dict[tuple[int, int], list[bytes]]
-
-_READ_AHEAD: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,7 @@ def read_entries(
     if held is not None and size:
         _require_extends(offer, held, tiles)
     bodies = _read_bodies(source, size, offered, tiles, limits)
-    checked = check_bodies(offered.origin, size, bodies)
+    checked = check_bodies(offered.origin, size, bodies, threads=usable_cores())
     if checked and not size:
         _check_genesis(offer.key, Entry.stored(checked[0]))
     return checked
@@ -278,17 +276,12 @@ def _read_bodies(
 ) -> Iterator[bytes]:
     """Yield the new entries, bundle by bundle, each of which the signed tree has."""
     total = 0
-    bundles = [
-        Tile(-1, index, min(TILE_WIDTH, offered.size - index * TILE_WIDTH))
-        for index in range(old_size // TILE_WIDTH, -(-offered.size // TILE_WIDTH))
-    ]
-    for number, bundle in enumerate(bundles):
-        for later in bundles[number : number + 1 + _READ_AHEAD]:
-            source.expect(_path(offered, later), max_bytes=MAX_BUNDLE_BYTES)
+    for index in range(old_size // TILE_WIDTH, -(-offered.size // TILE_WIDTH)):
+        bundle = Tile(-1, index, min(TILE_WIDTH, offered.size - index * TILE_WIDTH))
         entries = split_bundle(_read_tile(source, offered, bundle), bundle)
         if not _is_bundle_of(tiles, bundle, [leaf_hash(entry) for entry in entries]):
             raise ProofError(f"{offered.origin}: {bundle.path} of {source.address} is not its tile")
-        new = entries[max(0, old_size - bundle.index * TILE_WIDTH) :]
+        new = entries[max(0, old_size - index * TILE_WIDTH) :]
         total += sum(map(len, new))
         if total > limits.log_bytes:
             raise IncompleteError(
@@ -307,21 +300,18 @@ def _is_bundle_of(tiles: TileHashes, bundle: Tile, leaves: list[bytes]) -> bool:
 
 def _read_tile(source: Source, offered: Checkpoint, tile: Tile) -> bytes:
     """Read a tile or bundle; a partial one may have been dropped once the full one existed."""
+    prefix = f"/{log_folder(offered.origin)}/"
     max_bytes = MAX_BUNDLE_BYTES if tile.level < 0 else TILE_WIDTH * HASH_SIZE
     try:
-        return source.read(_path(offered, tile), max_bytes=max_bytes)
+        return source.read(prefix + tile.path, max_bytes=max_bytes)
     except NotFoundError:
         if tile.width == TILE_WIDTH:
             raise
     full = Tile(tile.level, tile.index)
-    data = source.read(_path(offered, full), max_bytes=max_bytes)
+    data = source.read(prefix + full.path, max_bytes=max_bytes)
     if tile.level >= 0:
         return b"".join(split_hashes(data, full)[: tile.width])
     return encode_bundle(split_bundle(data, full)[: tile.width])
-
-
-def _path(offered: Checkpoint, tile: Tile) -> str:
-    return f"/{log_folder(offered.origin)}/{tile.path}"
 
 
 def _check_genesis(key: NoteKey, entry: Entry) -> None:

@@ -57,15 +57,6 @@ class ResumedSource:
             part.replace(place)
         return data
 
-    def expect(self, path: str, *, max_bytes: int) -> None:
-        """Pass it on, unless it is here."""
-        place = self._place(path)
-        if place is not None:
-            with storage_errors(place):
-                if place.is_file():
-                    return
-        self._source.expect(path, max_bytes=max_bytes)
-
     def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
         """Poll the peer; lists are never kept."""
         return self._source.poll(path, max_bytes=max_bytes, since=since)

@@ -5,9 +5,8 @@ read has a limit on bytes, and an HTTP read has limits on time as well, so a pee
 drips or floods costs a bounded amount. Links and redirects are never followed.
 
 A list that changes is polled: the caller says which state it has seen, by the tag that came with
-it, and may be told that nothing is new. A caller that knows what it will read next says so
-(`expect`), and a server sends it meanwhile. A directory is only read; an HTTP server may also be
-sent something (`Poster`).
+it, and may be told that nothing is new. A directory is only read; an HTTP server may also be sent
+something (`Poster`).
 """
 
 from __future__ import annotations
@@ -19,13 +18,11 @@ import os
 import re
 import stat
 from collections.abc import Coroutine
-from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, runtime_checkable
 from urllib.parse import quote, urlsplit
 
 from ledger.errors import MalformedError, NotFoundError, PnodeError, UnavailableError, UsageError
@@ -44,8 +41,7 @@ POST_SECONDS = 600.0
 """For a request with a body: it is sent, and the peer verifies it, before the answer comes."""
 MAX_ADDRESS = 2_048
 MAX_TAG: Final = 160
-MAX_EXPECTED: Final = 4
-"""How many expected reads an HTTP source keeps at a time, in memory once they are here."""
+_CHUNK = 1 << 16
 _STRONG_TAG = re.compile(rf'"(?P<tag>[!#-~]{{1,{MAX_TAG}}})"', re.ASCII)
 
 
@@ -53,7 +49,8 @@ _STRONG_TAG = re.compile(rf'"(?P<tag>[!#-~]{{1,{MAX_TAG}}})"', re.ASCII)
 class Answer:
     """What polling a list gave: its bytes, or None if they are as before, and the tag of it."""
 
-    body: bytes | None
+    # Not shown: asyncio formats the result of every request, and of megabytes that takes long.
+    body: bytes | None = field(repr=False)
     tag: str = ""
 
 
@@ -81,9 +78,6 @@ class Source(Protocol):
             UnavailableError: if the peer cannot be read now, or not in time.
             MalformedError: if there are more than `max_bytes` bytes.
         """
-
-    def expect(self, path: str, *, max_bytes: int) -> None:
-        """Say that a path will be read next or soon; the read is then quicker, or it is not."""
 
     def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
         """Return a list that changes, or only what is new since the tag of an earlier answer.
@@ -168,9 +162,6 @@ class DirectorySource:
                 raise NotFoundError(text) from None
             raise UnavailableError(text) from None
 
-    def expect(self, path: str, *, max_bytes: int) -> None:
-        """Do nothing: a disk is quick."""
-
     def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
         """Return a whole file, unless it is the very one that was seen before."""
         body = self.read(path, max_bytes=max_bytes)
@@ -215,19 +206,14 @@ class HTTPSource:
 
         self.address = parse_address(address)
         self._total_seconds = total_seconds
+        # One event loop for all reads: connections stay open, and a deadline can end a read in
+        # any phase, which the timeouts of a blocking client cannot (they count per receive).
+        self._runner = asyncio.Runner()
         self._client = httpx2.AsyncClient(
             trust_env=False,
             follow_redirects=False,
             timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
         )
-        # One event loop for all reads: connections stay open, and a deadline can end a read in
-        # any phase, which the timeouts of a blocking client cannot (they count per receive). It
-        # runs in a thread, so that what is expected arrives while the caller does something else.
-        self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="pnode-http", daemon=True)
-        self._thread.start()
-        self._expected: dict[tuple[str, int], Future[Answer]] = {}
-        self._under_way: set[asyncio.Task[Any]] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -238,49 +224,19 @@ class HTTPSource:
         self.close()
 
     def close(self) -> None:
-        """Give up what is on its way and close all connections."""
-        if self._loop.is_closed():
-            return
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _end(self) -> None:
-        # Only what was begun here: it ends its own tasks in good order.
-        for task in self._under_way:
-            task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
-        await self._client.aclose()
-        await self._loop.shutdown_asyncgens()
+        """Close all connections."""
+        self._runner.run(self._client.aclose())
+        self._runner.close()
 
     def read(self, path: str, *, max_bytes: int) -> bytes:
         """Return the body of a GET."""
-        started = self._expected.pop((path, max_bytes), None) or self._read(path, max_bytes)
-        answer = self._finish(started, path, self._total_seconds)
-        assert answer.body is not None  # no condition was sent
-        return answer.body
-
-    def expect(self, path: str, *, max_bytes: int) -> None:
-        """Send the request for a read that follows, unless too many are on their way.
-
-        What has arrived and was not read makes room, the oldest first.
-        """
-        if (path, max_bytes) in self._expected:
-            return
-        if len(self._expected) == MAX_EXPECTED:
-            arrived = [key for key, started in self._expected.items() if started.done()]
-            for key in arrived[:1]:
-                del self._expected[key]
-        if len(self._expected) < MAX_EXPECTED:
-            self._expected[path, max_bytes] = self._read(path, max_bytes)
-
-    def _read(self, path: str, max_bytes: int) -> Future[Answer]:
         # A server may look at the parameter or at the header only; blocks are asked for by both.
         block = path.startswith("/ipfs/")
         headers = {"Accept": "application/vnd.ipld.raw"} if block else {}
         work = self._get(path, "?format=raw" if block else "", headers, max_bytes)
-        return self._start(work, self._total_seconds)
+        answer = self._run(work, path, self._total_seconds)
+        assert answer.body is not None  # no condition was sent
+        return answer.body
 
     def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
         """Return the body of a GET that names the state already seen.
@@ -291,7 +247,7 @@ class HTTPSource:
         query = f"?since={quote(since, safe='')}" if since else ""
         headers = {"If-None-Match": f'"{since}"'} if since else {}
         work = self._get(path, query, headers, max_bytes)
-        return self._finish(self._start(work, self._total_seconds), path, self._total_seconds)
+        return self._run(work, path, self._total_seconds)
 
     def stream(self, path: str, accept: str) -> AbstractContextManager[Stream]:
         """Return the body of a GET, each piece of which has the time of one read."""
@@ -302,28 +258,18 @@ class HTTPSource:
 
     def post(self, path: str, body: bytes, *, max_bytes: int) -> Posted:
         """Return the answer to a POST, whatever its status."""
-        work = self._start(self._post(path, body, max_bytes), POST_SECONDS)
-        return self._finish(work, path, POST_SECONDS)
+        return self._run(self._post(path, body, max_bytes), path, POST_SECONDS)
 
-    def _start(self, work: Coroutine[None, None, Result], seconds: float) -> Future[Result]:
-        """Begin one request, which ends within the time it may take."""
+    def _run(self, work: Coroutine[None, None, Result], path: str, seconds: float) -> Result:
+        """Run one request within the time it may take."""
+        import httpx2
 
         async def within() -> Result:
-            task = asyncio.current_task()
-            assert task is not None
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
             async with asyncio.timeout(seconds):
                 return await work
 
-        return asyncio.run_coroutine_threadsafe(within(), self._loop)
-
-    def _finish(self, started: Future[Result], path: str, seconds: float) -> Result:
-        """Wait for the answer to a request."""
-        import httpx2
-
         try:
-            return started.result()
+            return self._runner.run(within())
         except TimeoutError:
             text = f"{self.address}{path}: no complete answer in {seconds:g} s"
             raise UnavailableError(text) from None
@@ -355,7 +301,7 @@ class HTTPSource:
 
     async def _body(self, response: httpx2.Response, path: str, max_bytes: int) -> bytes:
         data = bytearray()
-        async for chunk in response.aiter_raw():
+        async for chunk in response.aiter_raw(_CHUNK):
             data += chunk
             if len(data) > max_bytes:
                 raise _too_large(self.address + path, max_bytes)

@@ -72,9 +72,6 @@ class UploadSource:
             raise MalformedError(f"{path}: more than the {max_bytes} bytes it may have")
         return data
 
-    def expect(self, path: str, *, max_bytes: int) -> None:
-        """Do nothing: it is here."""
-
     def poll(self, path: str, *, max_bytes: int, since: str = "") -> Answer:
         """Return a file of the upload; an upload never changes."""
         del since

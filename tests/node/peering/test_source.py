@@ -12,13 +12,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import MalformedError, NotFoundError, UnavailableError, UsageError
-from node.peering.source import (
-    MAX_EXPECTED,
-    DirectorySource,
-    HTTPSource,
-    open_source,
-    parse_address,
-)
+from node.peering.source import DirectorySource, HTTPSource, open_source, parse_address
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -221,65 +215,6 @@ def test_answers_that_are_no_body(serve: Start, answer: bytes, error: type[Excep
     server = serve(send(answer))
     with HTTPSource(server.url) as source, pytest.raises(error):
         source.read("/logs", max_bytes=100)
-
-
-def test_what_is_expected_is_asked_for_once(serve: Start) -> None:
-    server = serve(send(OK + b"Content-Length: 2\r\n\r\nok"))
-    with HTTPSource(server.url) as source:
-        for _ in range(3):
-            source.expect("/logs", max_bytes=2)
-        assert source.read("/logs", max_bytes=2) == b"ok"
-        assert len(server.requests) == 1
-        assert source.read("/logs", max_bytes=2) == b"ok"
-    assert len(server.requests) == 2
-
-
-@pytest.mark.parametrize(
-    ("answer", "error"),
-    [
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", NotFoundError),
-        (OK + b"Content-Length: 10\r\n\r\nshort", UnavailableError),
-        (OK + b"Content-Length: 9\r\n\r\ntoo large", MalformedError),
-    ],
-)
-def test_an_expected_read_fails_when_it_is_read(
-    serve: Start, answer: bytes, error: type[Exception]
-) -> None:
-    server = serve(send(answer))
-    with HTTPSource(server.url) as source:
-        source.expect("/logs", max_bytes=8)
-        with pytest.raises(error, match="/logs"):
-            source.read("/logs", max_bytes=8)
-
-
-def test_no_more_is_kept_of_what_is_expected_than_its_limit(serve: Start) -> None:
-    released = threading.Event()
-
-    def answer(connection: socket.socket) -> None:
-        released.wait(600)
-        connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
-
-    server = serve(answer)
-    with HTTPSource(server.url) as source:
-        for number in range(100):
-            source.expect(f"/{number}", max_bytes=2)
-        assert list(source._expected) == [(f"/{number}", 2) for number in range(MAX_EXPECTED)]
-        released.set()
-        assert source.read(f"/{MAX_EXPECTED - 1}", max_bytes=2) == b"ok"
-        # What nobody reads is in nobody's way.
-        for number in range(100, 110):
-            source.expect(f"/{number}", max_bytes=2)
-            assert source.read(f"/{number}", max_bytes=2) == b"ok"
-        assert len(source._expected) < MAX_EXPECTED
-    assert len(server.requests) == MAX_EXPECTED + 10
-
-
-def test_a_source_closes_although_an_expected_read_stalls(serve: Start) -> None:
-    released = threading.Event()
-    server = serve(lambda _: released.wait(600))
-    with HTTPSource(server.url, total_seconds=600) as source:
-        source.expect("/logs", max_bytes=2)
-    released.set()
 
 
 def test_a_port_where_nobody_listens_is_an_unavailable_peer() -> None:

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 
 from ledger.checkpoint import Checkpoint, log_key, log_origin, sign_checkpoint
 from ledger.database import Database
-from ledger.entry import Entry, EntryReader, entry_id
+from ledger.entry import Entry, entry_id
+from ledger.entryreader import EntryReader
 from ledger.errors import EvidenceError, LogFrozenError, MalformedError
 from ledger.heldevidence import check_not_frozen
 from ledger.keys import PrivateKey

@@ -52,7 +52,7 @@ def measure(node: Node, folder: Path, count: int) -> None:
     for _ in range(runs):
         # Side by side, so that both see the same machine.
         loop_cpu, loop_wall = _loop(node, count)
-        with mock.patch("ledger.entry.quick_verifier", lambda: None):
+        with mock.patch("ledger.entryreader.quick_verifier", lambda: None):
             alone_cpu = cpu_seconds(lambda: _audit(node, 1))
         audit_cpu = cpu_seconds(lambda: _audit(node, 1))
         two_wall = wall_seconds(lambda: _audit(node, 2))

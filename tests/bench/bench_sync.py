@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from simulator import note_entry
 
-from ledger.entry import EntryReader
+from ledger.entryreader import EntryReader
 from ledger.log import Log
 from ledger.quickverify import quick_verifier
 from node.cores import usable_cores

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ledger.predicate import ON_WITHDRAWAL
 from node.cli.arguments import ENTRY_ID, PATH_OR_HUB
 from node.cli.options import command
 from node.cli.output import Cell, Fields, Lines
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--on-withdrawal",
-    type=click.Choice(ON_WITHDRAWAL),
+    type=click.Choice(("keep", "unpin")),
     help="What you ask of those who hold it, should you withdraw it.",
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, store and sign nothing.")

@@ -2,7 +2,7 @@
 
 One table says what each refusal is called and what it must say. It is used three times: for the
 directory itself (`tests/compose/test_admission.py`), for `publish`, and for an artifact that came
-from a peer (`tests/node/test_admission.py`).
+from a peer (`tests/node/test_admitting.py`).
 """
 
 from __future__ import annotations

@@ -46,6 +46,8 @@ WITHOUT_HOME = {
     "watch": ([], 4),
     "serve": ([], 4),
     "export": (["out"], 4),
+    "store": (["status"], 4),
+    "describe": ([NO_SUCH_ID, "--format", "cyclonedx"], 4),
     "init": (["--unknown"], 2),
     "demo": (["--unknown"], 2),
     "doctor": (["--unknown"], 2),

@@ -276,7 +276,7 @@ def _create_tables(writer: sqlite_utils.Database) -> None:
         strict=True,
     )
     # Not unique: a log may repeat an entry, and its copy is the same byte for byte.
-    writer.table("entry").create_index(["log", "leaf_hash"], if_not_exists=True)
+    writer.table("entry").create_index(["log", "leaf_hash", "idx"], if_not_exists=True)
     writer.table("entry").create_index(["id"], if_not_exists=True)
     writer.table("rejected").create(
         {"log": int, "idx": int}, pk=("log", "idx"), if_not_exists=True, strict=True

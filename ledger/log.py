@@ -57,6 +57,9 @@ ROWS_SQL: Final = (
 )
 """Reads the entries [start, end) of a log as they are filed."""
 
+INDEX_SQL: Final = "SELECT idx FROM entry WHERE log = ? AND leaf_hash = ? ORDER BY idx LIMIT 1"
+"""Reads the first index of an entry in a log."""
+
 
 class Log:
     """One log in a database.
@@ -124,8 +127,7 @@ class Log:
 
     def index_of(self, leaf: bytes) -> int | None:
         """Return the first index of an entry given by its leaf hash, if it is here."""
-        sql = "SELECT idx FROM entry WHERE log = ? AND leaf_hash = ? ORDER BY idx LIMIT 1"
-        row = next(self.database.query(sql, (self.row_id, leaf)), None)
+        row = next(self.database.query(INDEX_SQL, (self.row_id, leaf)), None)
         return None if row is None else int(row[0])
 
     def tile(self, tile: Tile) -> Sequence[bytes]:

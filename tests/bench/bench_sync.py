@@ -66,7 +66,7 @@ def _measure(folder: Path, size: int) -> None:
         assert server.stdout is not None
         try:
             url = server.stdout.readline().strip()
-            with mock.patch("ledger.entry.quick_verifier", lambda: None):
+            with mock.patch("ledger.entryreader.quick_verifier", lambda: None):
                 _compare("OpenSSL", folder / "plain", url, bodies)
             if quick_verifier() is not None:
                 _compare("libsodium", folder / "quick", url, bodies)

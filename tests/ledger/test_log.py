@@ -15,7 +15,17 @@ from ledger.errors import (
     UsageError,
 )
 from ledger.keys import NodeKeys
-from ledger.log import Log, add_log, find_ids, find_log, logs, places, resolve_id, store_rows
+from ledger.log import (
+    INDEX_SQL,
+    Log,
+    add_log,
+    find_ids,
+    find_log,
+    logs,
+    places,
+    resolve_id,
+    store_rows,
+)
 from ledger.merkle import leaf_hash, root_of, verify_consistency
 from ledger.mirror import extend
 from ledger.note import NoteKey
@@ -183,3 +193,11 @@ def test_logs_of_others_are_listed_apart(home: Home) -> None:
         with pytest.raises(NotFoundError):
             Log(database, origin_of(BOB))
         assert Log(database, ORIGIN).key == NoteKey.parse(str(KEY))
+
+
+def test_an_entry_is_found_by_an_index_and_not_by_reading_the_log(tmp_path: Path) -> None:
+    with Database.create(tmp_path / "ledger.db") as database:
+        query = database.query(f"EXPLAIN QUERY PLAN {INDEX_SQL}", (1, b""))
+        plan = [row[3] for row in query]
+    assert len(plan) == 1
+    assert "log=? AND leaf_hash=?" in plan[0]

@@ -7,7 +7,6 @@ name the cosigner, hence one key serves one cosigner and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from ledger.errors import MalformedError, SignatureError
@@ -18,15 +17,13 @@ _TIME_SIZE = 8
 COSIGNATURE_SIZE: Final = _TIME_SIZE + SIGNATURE_SIZE
 
 
-@dataclass(frozen=True, slots=True)
 class CosignatureVerifier:
     """Verifies Ed25519 cosignature lines (type 04)."""
 
-    note_key: NoteKey
-
-    def __post_init__(self) -> None:
-        if self.note_key.kind != ED25519_COSIGNATURE:
-            raise MalformedError(f"'{self.note_key.name}' is not a cosigner key")
+    def __init__(self, note_key: NoteKey) -> None:
+        if note_key.kind != ED25519_COSIGNATURE:
+            raise MalformedError(f"'{note_key.name}' is not a cosigner key")
+        self.note_key = note_key
 
     def verify_line(self, text: str, line: NoteSignature) -> None:
         """Require a timestamped signature over the checkpoint text."""

@@ -16,9 +16,10 @@ from typing import Any
 
 from ledger.checkpoint import log_key
 from ledger.commonprefix import CommonPrefix
-from ledger.entry import Entry, PlacedEntry
+from ledger.entry import Entry
 from ledger.errors import EvidenceError, MalformedError
 from ledger.evidence import Evidence
+from ledger.placedentry import PlacedEntry
 from ledger.statement import Statement, Subject
 
 EVIDENCE_FILE = "equivocation.txt"

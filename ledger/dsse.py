@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import binascii
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ledger.encoding import canonical_json, decode_base64, encode_base64, parse_canonical_json
 from ledger.errors import MalformedError
 from ledger.keys import SIGNATURE_SIZE, PrivateKey, PublicKey
 from ledger.merkle import MAX_ENTRY_BYTES
-from ledger.quickverify import QuickVerifier
+
+if TYPE_CHECKING:
+    from ledger.quickverify import QuickVerifier
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 

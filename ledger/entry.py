@@ -7,7 +7,7 @@ its statement are valid and the key that signed is the author the statement name
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ledger.cid import Cid
 from ledger.dsse import Envelope
@@ -19,8 +19,7 @@ from ledger.statement import Statement
 NOT_THE_AUTHOR = "the key that signed is not the author the statement names"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A valid entry and what it says."""
 
     body: bytes
@@ -82,15 +81,6 @@ class Entry:
     def leaf_hash(self) -> bytes:
         """The leaf hash of the entry in any log."""
         return leaf_hash(self.body)
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedEntry:
-    """A valid entry and its place in a log."""
-
-    origin: str
-    index: int
-    entry: Entry
 
 
 def entry_id(body: bytes) -> str:

@@ -153,15 +153,13 @@ class Note(NamedTuple):
         return tuple(verified.values())
 
 
-@dataclass(frozen=True, slots=True)
 class NoteVerifier:
     """Verifies plain Ed25519 lines (type 01)."""
 
-    note_key: NoteKey
-
-    def __post_init__(self) -> None:
-        if self.note_key.kind != ED25519_NOTE:
-            raise MalformedError(f"'{self.note_key.name}' is not a key that signs notes directly")
+    def __init__(self, note_key: NoteKey) -> None:
+        if note_key.kind != ED25519_NOTE:
+            raise MalformedError(f"'{note_key.name}' is not a key that signs notes directly")
+        self.note_key = note_key
 
     def verify_line(self, text: str, line: NoteSignature) -> None:
         """Require an Ed25519 signature over the text, its final newline included."""

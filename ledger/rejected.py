@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ledger.entry import Entry, PlacedEntry
+from ledger.entry import Entry
 from ledger.errors import EvidenceError
 from ledger.merkle import leaf_hash
+from ledger.placedentry import PlacedEntry
 
 
 @dataclass(frozen=True, slots=True)

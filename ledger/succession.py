@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from ledger.encoding import canonical_json, decode_base64, encode_base64
-from ledger.entry import PlacedEntry
 from ledger.errors import EvidenceError, ProofError, SignatureError
 from ledger.keys import SIGNATURE_SIZE, PrivateKey, PublicKey, commitment
 from ledger.merkle import root_of
+from ledger.placedentry import PlacedEntry
 from ledger.rejected import Placed, RejectedEntry
 
 Standing = Literal["revoked", "doubtful"]

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ledger.dispute import Dispute, Disputes, find_disputes
-from ledger.entry import PlacedEntry
 from ledger.frontier import Frontier
+from ledger.placedentry import PlacedEntry
 from ledger.rejected import Placed
 from ledger.succession import DOUBTFUL, REVOKED, KeyHistory, Standing, is_genesis_of, key_history
 

@@ -10,11 +10,12 @@ from typing import Any
 from ledger import derived
 from ledger.database import Database
 from ledger.dsse import Envelope
-from ledger.entry import Entry, PlacedEntry, entry_id
+from ledger.entry import Entry, entry_id
 from ledger.errors import EvidenceError, IncompleteError, NotFoundError, StorageError
 from ledger.frontier import Frontier
 from ledger.log import Log, logs, places, resolve_id
 from ledger.observations import cosigned_note
+from ledger.placedentry import PlacedEntry
 from ledger.rejected import Placed, RejectedEntry, reason
 from ledger.view import LedgerView, view
 from node.home import Home

@@ -11,13 +11,14 @@ from typing import Final
 from ledger.auditindex import AuditIndex, Work
 from ledger.checkpoint import open_checkpoint
 from ledger.database import Database, storage_errors
-from ledger.entry import Entry, PlacedEntry
+from ledger.entry import Entry
 from ledger.errors import IncompleteError, NotFoundError, PnodeError
 from ledger.filing import check_filing
 from ledger.frontier import Frontier
 from ledger.log import Log, find_log, logs
 from ledger.note import MAX_NOTE_BYTES, Note
 from ledger.observationcheck import check_observations
+from ledger.placedentry import PlacedEntry
 from ledger.rejected import Placed, place_entries
 from ledger.rules import (
     EQUIVOCATION,

@@ -18,8 +18,8 @@ from dataclasses import dataclass, fields
 from threading import Lock
 from typing import Any, Final
 
-from ledger.entry import PlacedEntry
 from ledger.errors import NotFoundError
+from ledger.placedentry import PlacedEntry
 from ledger.view import DISPUTED, LedgerView
 
 PAGE_SIZE: Final = 50

@@ -18,11 +18,12 @@ from ledger.dispute import (
     proven_prefix,
     stated_evidence,
 )
-from ledger.entry import Entry, PlacedEntry
+from ledger.entry import Entry
 from ledger.errors import EvidenceError, MalformedError, ProofError
 from ledger.evidence import Evidence, different_entries, of_trees, same_size
 from ledger.frontier import Frontier
 from ledger.merkle import EMPTY_ROOT, consistency_proof, leaf_hash, root_of
+from ledger.placedentry import PlacedEntry
 from ledger.view import view
 from tests.ledger.forks import KEY, ORIGIN, fork, note, proof, reader
 from tests.ledger.makers import (

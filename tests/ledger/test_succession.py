@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.entry import Entry, PlacedEntry
+from ledger.entry import Entry
 from ledger.errors import EvidenceError, MalformedError, SignatureError
 from ledger.keys import NodeKeys, PrivateKey, commitment
 from ledger.merkle import leaf_hash, root_of
+from ledger.placedentry import PlacedEntry
 from ledger.rejected import Placed, RejectedEntry
 from ledger.rules import check_keys
 from ledger.succession import (

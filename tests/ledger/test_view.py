@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from ledger import derived
 from ledger.checkpoint import Checkpoint
 from ledger.derived import content, listing, rebuild, records
-from ledger.entry import Entry, PlacedEntry
+from ledger.entry import Entry
 from ledger.errors import MalformedError
 from ledger.frontier import Frontier
 from ledger.keys import NodeKeys
 from ledger.merkle import root_of
+from ledger.placedentry import PlacedEntry
 from ledger.view import ACTIVE, SUPERSEDED, WITHDRAWN, LedgerView, view
 from tests.ledger.makers import (
     ALICE,

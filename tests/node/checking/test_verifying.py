@@ -173,27 +173,6 @@ def test_what_is_neither_a_file_nor_an_id_is_refused(world_home: World) -> None:
         verify(None, ["b" + "a" * 30])
 
 
-def test_verifying_imports_neither_torch_nor_sqlite_utils(
-    world_home: World, tmp_path: Path
-) -> None:
-    """Checking one proof takes a moment, on a machine without any of the heavy packages."""
-    import subprocess
-    import sys
-
-    path = tmp_path / "entry.tlog-proof"
-    path.write_bytes(world_home.node.prove(world_home.ids["ada"]))
-    program = (
-        "import sys\n"
-        "from node.checking.verifying import verify\n"
-        "assert verify(None, [sys.argv[1]]).ok\n"
-        "print(sorted({'torch', 'numpy', 'transformers', 'sqlite_utils'} & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
-
-
 def test_a_proof_of_another_history_is_equivocation(place: Place, tmp_path: Path) -> None:
     """The proof is sound by itself; only the log held here shows that it cannot be true as well."""
     place.init("ada")

@@ -81,6 +81,35 @@ def test_reading_loads_neither_the_writer_nor_the_network(args: list[str], home:
     assert not _imported(*args) & {*NETWORK, "sqlite_utils", "numpy", "rich"}
 
 
+def test_verifying_a_proof_loads_only_what_it_needs(pnode: Pnode, home: Path) -> None:
+    """Checking one proof takes a moment: nothing reads a home, a policy or a database."""
+    (id_,) = pnode("list", "-q").out.split()
+    assert pnode("prove", id_, "-o", "entry.tlog-proof").code == 0
+    modules = _imported("--home", "nowhere", "verify", "entry.tlog-proof")
+    assert not modules & {*HEAVY, *NETWORK, "sqlite_utils", "sqlite3", "numpy", "rich"}
+    assert {name for name in modules if name.startswith("ledger.")} == {
+        f"ledger.{name}"
+        for name in [
+            "checkpoint",
+            "cid",
+            "dsse",
+            "encoding",
+            "entry",
+            "errors",
+            "keys",
+            "merkle",
+            "note",
+            "predicate",
+            "statement",
+            "tlogproof",
+        ]
+    }
+    others = {name for name in modules if name.startswith(("node.", "compose", "attribution"))}
+    assert {name for name in others if not name.startswith(("node.cli", "node.checking"))} == {
+        "node.location"
+    }
+
+
 def test_verify_loads_neither_the_writer_nor_the_models(pnode: Pnode, home: Path) -> None:
     (id_,) = pnode("list", "-q").out.split()
     assert not _imported("verify", id_) & {*HEAVY, *NETWORK, "sqlite_utils", "numpy"}

@@ -1,16 +1,19 @@
 """The base and the members of a composition, run once for each distinct prefix.
 
-A composition that needs its members at inference has a rule: what a rule keeps of the models'
+A composition that mixes or selects token by token has a rule: what a rule keeps of the models'
 next-token distributions is observed once per prefix and memoised, and from that any coalition's
 decision follows without a further forward pass. So n members cost n + 1 forwards per distinct
 prefix, however many coalitions ask (the prefix trie of greedy decoding).
 
 Model 0 is the base; member i (in id order) is model i + 1. A weight merge is a bank of one model.
+
+A rule may keep whole distributions, so no more of what is observed than `MEMO_BYTES` is kept, and
+no more than `_BATCH_BYTES` is handed to a rule at a time; a decision depends on neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -22,6 +25,7 @@ from compose.forward import Cache, Decoder, by_length
 from compose.tokens import Ids
 
 Array = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 MEMO_BYTES = 512 * 2**20
@@ -39,14 +43,15 @@ class Prefix(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The next token of each row, and how far (in nat) each decision was from another one."""
+    """The next token of each row, its log-probability, and how far (in nat) it leads another."""
 
-    tokens: npt.NDArray[np.int64]
+    tokens: Index
     margins: Array
+    log_probs: Array
 
 
 class Rule(Protocol):
-    """How a bank's models answer together; pure, the same for every coalition."""
+    """How a bank's models answer together; pure, the same for every coalition and row by row."""
 
     def observe(self, prefixes: Sequence[Prefix], log_probs: Array) -> Array:
         """Return what is kept of next-token log-probabilities [rows, models, vocabulary].
@@ -76,6 +81,13 @@ class _Level(NamedTuple):
     caches: list[Cache]
 
 
+class _Forced(NamedTuple):
+    """What is known before each token after a prompt, and what each model gives that token."""
+
+    observed: Array
+    forced: Array
+
+
 class MemberBank:
     """Models that share a base, a rule, and the memory of what was observed.
 
@@ -97,7 +109,7 @@ class MemberBank:
         self._decoders = tuple(decoders)
         self._names = tuple(names)
         self._memo: dict[Prefix, Array] = {}
-        self._forced: dict[Prefix, tuple[Array, Array]] = {}
+        self._forced: dict[Prefix, _Forced] = {}
         self._memo_left = memo_bytes
         self._cache_bytes = cache_bytes
         self._frontier: dict[Ids, tuple[_Level, int]] = {}
@@ -112,49 +124,81 @@ class MemberBank:
         """The longest sequence the base takes."""
         return self._decoders[0].positions
 
-    def observe(self, prefixes: Sequence[Prefix]) -> Array:
-        """Return what the rule keeps of each prefix, [rows, models, anything].
+    def decide(self, prefixes: Sequence[Prefix], at: Index, present: Mask) -> Decision:
+        """Return the next token of each row.
+
+        Args:
+            prefixes: distinct prefixes.
+            at: which of them each row is at, [rows]; every prefix has a row.
+            present: which members take part in each row, [rows, members].
 
         Raises:
             UnfitAdapterError: naming a member whose logits are not finite.
         """
-        missing = [each for each in dict.fromkeys(prefixes) if each not in self._memo]
-        fresh = self._observe_fresh(missing)
-        rows = [fresh[each] if each in fresh else self._memo[each] for each in prefixes]
-        for prefix, row in fresh.items():
-            cost = row.nbytes + 8 * len(prefix.tokens) + _MEMO_OVERHEAD
-            if cost <= self._memo_left:
-                self._memo_left -= cost
-                self._memo[prefix] = row
-        return np.stack(rows)
+        count = len(at)
+        decision = Decision(np.empty(count, np.int64), np.empty(count), np.empty(count))
+        order = np.argsort(at, kind="stable")
+        begins = np.searchsorted(at[order], np.arange(len(prefixes) + 1))
+        for numbers, observed in self._observe(prefixes):
+            parts = [order[begins[number] : begins[number + 1]] for number in numbers]
+            rows = np.concatenate(parts)
+            local = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+            for some in _pieces(len(rows), observed):
+                made = self.rule.decide(observed[local[some]], present[rows[some]])
+                decision.tokens[rows[some]] = made.tokens
+                decision.margins[rows[some]] = made.margins
+                decision.log_probs[rows[some]] = made.log_probs
+        return decision
 
-    def observe_forced(self, sequences: Sequence[Prefix]) -> list[tuple[Array, Array]]:
-        """Return what is observed before each token after a prompt, and what it is given.
+    def weigh(self, sequences: Sequence[Prefix], masks: Mask) -> list[tuple[Array, Array]]:
+        """Return what each coalition gives to the tokens after each prompt.
+
+        Args:
+            sequences: prompts with at least one token after each.
+            masks: which members are present in each coalition, [coalitions, members].
 
         Returns:
-            For each sequence observations [tokens, models, anything], and the log-probability
-            each model gives the token that follows, [tokens, models].
+            For each sequence the log-probability of each token, and the margin of each,
+            both [tokens, coalitions].
 
         Raises:
             UnfitAdapterError: naming a member whose logits are not finite.
         """
-        missing = [each for each in dict.fromkeys(sequences) if each not in self._forced]
+        distinct = list(dict.fromkeys(sequences))
+        weighed = {sequence: self._weigh(known, masks) for sequence, known in self._force(distinct)}
+        return [weighed[each] for each in sequences]
+
+    def _weigh(self, known: _Forced, masks: Mask) -> tuple[Array, Array]:
+        shape = len(known.forced), len(masks)
+        position = np.repeat(np.arange(shape[0]), shape[1])
+        coalition = np.tile(np.arange(shape[1]), shape[0])
+        log_probs, margins = np.empty(len(position)), np.empty(len(position))
+        for some in _pieces(len(position), known.observed):
+            at = position[some]
+            log_probs[some], margins[some] = self.rule.weigh(
+                known.observed[at], known.forced[at], masks[coalition[some]]
+            )
+        return log_probs.reshape(shape), margins.reshape(shape)
+
+    def _force(self, sequences: Sequence[Prefix]) -> Iterator[tuple[Prefix, _Forced]]:
+        """Yield what is known of each sequence, a bounded number of them run at a time."""
+        missing = []
+        for each in sequences:
+            if each in self._forced:
+                yield each, self._forced[each]
+            else:
+                missing.append(each)
         longest = max(len(each.tokens) for each in sequences)
         size = 8 * len(self._decoders) * self._decoders[0].shape.vocab_size * longest
         step = max(1, _BATCH_BYTES // size)
-        fresh: dict[Prefix, tuple[Array, Array]] = {}
         for start in range(0, len(missing), step):
             rows = missing[start : start + step]
-            fresh.update(zip(rows, self._run_forced(rows), strict=True))
-        results = [fresh[each] if each in fresh else self._forced[each] for each in sequences]
-        for sequence, (observed, forced) in fresh.items():
-            cost = observed.nbytes + forced.nbytes + 8 * len(sequence.tokens) + _MEMO_OVERHEAD
-            if cost <= self._memo_left:
-                self._memo_left -= cost
-                self._forced[sequence] = observed, forced
-        return results
+            for sequence, known in zip(rows, self._run_forced(rows), strict=True):
+                if self._fits(sequence, known.observed.nbytes + known.forced.nbytes):
+                    self._forced[sequence] = known
+                yield sequence, known
 
-    def _run_forced(self, rows: Sequence[Prefix]) -> list[tuple[Array, Array]]:
+    def _run_forced(self, rows: Sequence[Prefix]) -> list[_Forced]:
         """Run all models over whole sequences and observe what follows the prompts."""
         outputs = []
         for model, decoder in enumerate(self._decoders):
@@ -175,41 +219,63 @@ class MemberBank:
         observed = self.rule.observe(prefixes, log_probs)
         forced = np.take_along_axis(log_probs, following[:, None, None], axis=2)[:, :, 0]
         ends = np.cumsum([len(row.tokens) - row.prompt for row in rows])[:-1]
-        return list(zip(np.split(observed, ends), np.split(forced, ends), strict=True))
+        parts = zip(np.split(observed, ends), np.split(forced, ends), strict=True)
+        # Copied, so that what is kept does not keep the whole batch.
+        return [_Forced(seen.copy(), given.copy()) for seen, given in parts]
 
-    def _observe_fresh(self, missing: list[Prefix]) -> dict[Prefix, Array]:
-        """Run the models on prefixes not seen before, a bounded number of rows at a time."""
+    def _observe(self, prefixes: Sequence[Prefix]) -> Iterator[tuple[list[int], Array]]:
+        """Yield numbers of prefixes with what the rule keeps of them, a bounded part at a time."""
         known, self._frontier = self._frontier, {}
+        kept = [number for number, each in enumerate(prefixes) if each in self._memo]
+        if kept:
+            for some in _pieces(len(kept), self._memo[prefixes[kept[0]]][None]):
+                numbers = kept[some]
+                yield numbers, np.stack([self._memo[prefixes[number]] for number in numbers])
         held = 0
-        fresh: dict[Prefix, Array] = {}
         size = 8 * len(self._decoders) * self._decoders[0].shape.vocab_size
         step = max(1, _BATCH_BYTES // size)
-        for group in self._groups(missing, known):
+        done = set(kept)
+        missing = [number for number in range(len(prefixes)) if number not in done]
+        for group in self._groups(prefixes, missing, known):
             for start in range(0, len(group), step):
-                rows = group[start : start + step]
+                numbers = group[start : start + step]
+                rows = [prefixes[number] for number in numbers]
                 log_probs, level = self._run([row.tokens for row in rows], known)
                 observed = self.rule.observe(rows, log_probs)
-                fresh.update(zip(rows, observed, strict=True))
+                for row, seen in zip(rows, observed, strict=True):
+                    if self._fits(row, seen.nbytes):
+                        self._memo[row] = seen.copy()
                 held += sum(cache.nbytes for cache in level.caches)
                 if held <= self._cache_bytes:
                     self._frontier.update(
                         (row.tokens, (level, number)) for number, row in enumerate(rows)
                     )
-        return fresh
+                yield numbers, observed
+
+    def _fits(self, prefix: Prefix, size: int) -> bool:
+        """Take room for something to be remembered, if there is any."""
+        cost = size + 8 * len(prefix.tokens) + _MEMO_OVERHEAD
+        if cost > self._memo_left:
+            return False
+        self._memo_left -= cost
+        return True
 
     def _groups(
-        self, missing: list[Prefix], known: dict[Ids, tuple[_Level, int]]
-    ) -> list[list[Prefix]]:
+        self,
+        prefixes: Sequence[Prefix],
+        missing: Sequence[int],
+        known: dict[Ids, tuple[_Level, int]],
+    ) -> list[list[int]]:
         """Split rows into those that extend one level of caches, and by length those that start."""
-        extending: dict[int, list[Prefix]] = {}
-        starting: list[Prefix] = []
-        for each in missing:
-            parent = known.get(each.tokens[:-1])
+        extending: dict[int, list[int]] = {}
+        starting: list[int] = []
+        for number in missing:
+            parent = known.get(prefixes[number].tokens[:-1])
             if parent is None:
-                starting.append(each)
+                starting.append(number)
             else:
-                extending.setdefault(id(parent[0]), []).append(each)
-        lengths = by_length([each.tokens for each in starting])
+                extending.setdefault(id(parent[0]), []).append(number)
+        lengths = by_length([prefixes[number].tokens for number in starting])
         return [
             *extending.values(),
             *([starting[row] for row in rows] for rows in lengths),
@@ -240,3 +306,10 @@ class MemberBank:
         shifted = logits - logits.max(axis=-1, keepdims=True)
         result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
         return result
+
+
+def _pieces(rows: int, observed: Array) -> Iterator[slice]:
+    """Yield slices of rows that are as many as fit, each as large as one of those observed."""
+    step = max(1, _BATCH_BYTES // max(1, observed[0].nbytes))
+    for start in range(0, rows, step):
+        yield slice(start, start + step)

@@ -18,9 +18,8 @@ from itertools import islice
 import numpy as np
 
 from compose.adapter import Adapter
-from compose.bank import Mask, MemberBank
 from compose.base import BaseModel
-from compose.evaluation import Cell, answers
+from compose.evaluation import Cell, outcomes_of
 from compose.lock import Lock
 from compose.methods import find_method
 from compose.methods.method import Semantics
@@ -57,7 +56,7 @@ class CoalitionEngine:
     @property
     def forwards(self) -> int:
         """Prefixes run through a model so far, fitting not counted."""
-        shared = self._shared.assembly.bank.forwards if self._shared else 0
+        shared = self._shared.assembly.answerer.forwards if self._shared else 0
         return self._forwards + shared
 
     def evaluate(self, masks: Iterable[int]) -> Iterator[tuple[int, Cell]]:
@@ -93,19 +92,14 @@ class CoalitionEngine:
             self._shared = assemble_context(self._method, self._context)
         bits = np.arange(len(self._context.members))
         present = (np.array(block, dtype=object)[:, None] >> bits & 1).astype(np.bool_)
-        return self._answers(self._shared.assembly.bank, present)
+        return outcomes_of(self._shared.assembly.answerer, self._suites, present)
 
     def _assembled(self, mask: int) -> Cell:
-        bank = self.system(mask).assembly.bank
-        everybody = np.ones((1, bank.members), dtype=np.bool_)
-        cell = self._answers(bank, everybody)[0]
-        self._forwards += bank.forwards
+        answerer = self.system(mask).assembly.answerer
+        everybody = np.ones((1, answerer.members), dtype=np.bool_)
+        cell = outcomes_of(answerer, self._suites, everybody)[0]
+        self._forwards += answerer.forwards
         return cell
-
-    def _answers(self, bank: MemberBank, present: Mask) -> list[Cell]:
-        context = self._context
-        eos = context.base.eos_token_ids
-        return answers(bank, context.tokens, eos, self._suites, present)
 
     def _check(self, mask: int) -> None:
         size = len(self._context.members)

@@ -13,14 +13,11 @@ system without members is the base alone: it has neither method nor members.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from compose.adapter import Adapter
-from compose.bank import Decision, MemberBank, Prefix
 from compose.base import BaseModel
 from compose.delta import delta_of
 from compose.errors import MethodError
@@ -30,7 +27,7 @@ from compose.methods import find_method
 from compose.methods.method import Assembly, Context, Member, Method
 from compose.methods.speaker import Speaker
 from compose.suite import Suite
-from compose.tokens import Ids, Tokens
+from compose.tokens import Tokens
 from ledger.encoding import canonical_json
 from ledger.errors import DigestError, IncompleteError
 
@@ -39,27 +36,15 @@ SCHEMA = "pnode.system/1"
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What answers: an assembly, the tokenizer, and the parts its digest is made of."""
+    """An assembly, and the parts its digest is made of."""
 
     assembly: Assembly
-    tokens: Tokens
-    eos_token_ids: tuple[int, ...]
     identity: Mapping[str, Any]
 
     def digest(self) -> str:
         """Return the digest of the system in lower-case hexadecimal."""
         document = canonical_json({"schema": SCHEMA, **self.identity})
         return hashlib.sha256(document).hexdigest()
-
-    def next_tokens(self, sequences: Sequence[Ids], prompt_lengths: Sequence[int]) -> Decision:
-        """Return the next token after each sequence, and each decision's margin in nat."""
-        bank = self.assembly.bank
-        prefixes = [
-            Prefix(tuple(sequence), length)
-            for sequence, length in zip(sequences, prompt_lengths, strict=True)
-        ]
-        everybody = np.ones((len(prefixes), bank.members), dtype=np.bool_)
-        return bank.rule.decide(bank.observe(prefixes), everybody)
 
 
 def assemble(
@@ -138,13 +123,12 @@ def assemble_context(method: Method, context: Context) -> System:
     if method.shares_members:
         identity["parameters"] = dict(context.parameters)
         identity["members"] = {each.id: each.adapter.tensor_digest for each in context.members}
-    return System(assembly, context.tokens, context.base.eos_token_ids, identity)
+    return System(assembly, identity)
 
 
 def _base_alone(context: Context) -> System:
-    base = context.base
-    bank = MemberBank([context.decoder], Speaker(), names=context.names())
-    return System(Assembly(bank, {}), context.tokens, base.eos_token_ids, {"base": base.digest})
+    answerer = context.together(Speaker())
+    return System(Assembly(answerer, {}), {"base": context.base.digest})
 
 
 def _check_base(lock: Lock, base: BaseModel) -> None:

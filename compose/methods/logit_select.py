@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from compose.bank import Array, MemberBank, Prefix
+from compose.bank import Array, Prefix
 from compose.methods.method import Assembly, Context, Method, Number, Parameters
 from compose.methods.speaker import Speaker
 
@@ -33,7 +33,7 @@ class LogitSelect(Method):
     def assemble(self, context: Context) -> Assembly:
         """Gather the members; each stays a model of its own."""
         rule = MostChanged(float(context.number("threshold")))
-        return Assembly(MemberBank(context.decoders(), rule, names=context.names()), {})
+        return Assembly(context.together(rule), {})
 
 
 class MostChanged(Speaker):

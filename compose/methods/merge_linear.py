@@ -10,10 +10,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import ClassVar
 
-from compose.bank import MemberBank
 from compose.delta import weighted_sum
 from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
-from compose.methods.speaker import Speaker
 
 
 class MergeLinear(Method):
@@ -31,9 +29,7 @@ class MergeLinear(Method):
         """Merge the members into one model."""
         deltas = [member.deltas for member in context.members]
         merged = weighted_sum(list(zip(deltas, self.coefficients(context), strict=True)))
-        decoder = context.decoder.with_deltas(merged)
-        bank = MemberBank([decoder], Speaker(), names=["merged model"])
-        return Assembly(bank, {"deltas": merged.digest()}, merged)
+        return context.merged(merged)
 
     def coefficients(self, context: Context) -> tuple[Fraction, ...]:
         """Return the factor on every member's delta, scale included."""

@@ -21,11 +21,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from compose.bank import MemberBank
 from compose.delta import Array, Deltas
 from compose.errors import MethodError
 from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
-from compose.methods.speaker import Speaker
 
 
 class MergeTies(Method):
@@ -47,9 +45,7 @@ class MergeTies(Method):
             density=context.number("density"),
             scale=context.number("scale"),
         )
-        decoder = context.decoder.with_deltas(merged)
-        bank = MemberBank([decoder], Speaker(), names=["merged model"])
-        return Assembly(bank, {"deltas": merged.digest()}, merged)
+        return context.merged(merged)
 
 
 def ties(members: Sequence[Deltas], *, density: Fraction, scale: Fraction) -> Deltas:

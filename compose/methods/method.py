@@ -15,11 +15,14 @@ from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 from compose.adapter import Adapter
-from compose.bank import MemberBank
+from compose.answering import Answerer
+from compose.bank import MemberBank, Rule
 from compose.base import BaseModel
+from compose.decoding import Decoding
 from compose.delta import Deltas, parse_weight
 from compose.errors import MethodError
 from compose.forward import MAX_WEIGHT_BYTES, Decoder
+from compose.methods.speaker import Speaker
 from compose.suite import Suite
 from compose.tokens import Tokens
 from ledger.errors import PolicyError
@@ -124,6 +127,21 @@ class Context:
             *(f"member {member.id}" for member in self.members),
         ]
 
+    def together(self, rule: Rule) -> Decoding:
+        """Return the base and the members, deciding together at each token.
+
+        Raises:
+            PolicyError: as `decoders`.
+        """
+        bank = MemberBank(self.decoders(), rule, names=self.names())
+        return Decoding(bank, self.tokens, self.base.eos_token_ids)
+
+    def merged(self, deltas: Deltas) -> Assembly:
+        """Return the assembly of one model: the base with deltas added."""
+        bank = MemberBank([self.decoder.with_deltas(deltas)], Speaker(), names=["merged model"])
+        answerer = Decoding(bank, self.tokens, self.base.eos_token_ids)
+        return Assembly(answerer, {"deltas": deltas.digest()}, deltas)
+
     def number(self, name: str) -> Fraction:
         """Return the exact value of a numeric parameter."""
         return Fraction(self.parameters[name])
@@ -131,9 +149,9 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What a method makes: a bank with its rule, the merged deltas if any, and its digest parts."""
+    """What a method makes: what answers, its parts of the digest, and the merged deltas if any."""
 
-    bank: MemberBank
+    answerer: Answerer
     state: Mapping[str, Any]
     merged: Deltas | None = None
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from compose.bank import MemberBank
 from compose.errors import MethodError
 from compose.methods.method import Assembly, Context, Method, Parameters, Text
 from compose.methods.router import PARAMETERS, Routed, Router
@@ -38,5 +37,4 @@ class RouteSwitch(Method):
                 hint="name a text that is a single token",
             )
         router = Router.fit(context)
-        rule = Routed(router, ids[0])
-        return Assembly(MemberBank(context.decoders(), rule, names=context.names()), router.state())
+        return Assembly(context.together(Routed(router, ids[0])), router.state())

@@ -8,7 +8,6 @@ then restricted to those present.
 
 from __future__ import annotations
 
-from compose.bank import MemberBank
 from compose.methods.method import Assembly, Context, Method
 from compose.methods.router import PARAMETERS, Routed, Router
 
@@ -26,5 +25,4 @@ class RouteTrained(Method):
     def assemble(self, context: Context) -> Assembly:
         """Fit the router and gather the members."""
         router = Router.fit(context)
-        bank = MemberBank(context.decoders(), Routed(router), names=context.names())
-        return Assembly(bank, router.state())
+        return Assembly(context.together(Routed(router)), router.state())

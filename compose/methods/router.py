@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from compose.bank import Array, MemberBank, Prefix
+from compose.bank import Array, Prefix
 from compose.errors import MethodError
-from compose.evaluation import answers
+from compose.evaluation import outcomes_of
 from compose.forward import Decoder, by_length
 from compose.methods.method import Context, Number
 from compose.methods.speaker import Speaker
@@ -122,9 +122,8 @@ class Routed(Speaker):
 def _solved(context: Context) -> npt.NDArray[np.bool_]:
     """Return which dev items each member answers correctly alone, [items, members]."""
     assert context.dev is not None
-    bank = MemberBank(context.decoders(), Speaker(), names=context.names())
     alone = np.eye(len(context.members), dtype=np.bool_)
-    cells = answers(bank, context.tokens, context.base.eos_token_ids, [context.dev], alone)
+    cells = outcomes_of(context.together(Speaker()), [context.dev], alone)
     return np.array([[outcome.correct for outcome in cell[0]] for cell in cells]).T
 
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from compose.bank import Array, Decision, Mask, Prefix
+from compose.bank import Array, Decision, Index, Mask, Prefix
 
-_TOKEN, _LEAD, _SCORE = range(3)
+_TOKEN, _LEAD, _LOG_PROB, _SCORE = range(4)
 
 
 class Speaker:
@@ -30,7 +29,7 @@ class Speaker:
         return result
 
     def observe(self, prefixes: Sequence[Prefix], log_probs: Array) -> Array:
-        """Keep each model's best token, its lead over the second, and the model's score."""
+        """Keep each model's best token, its lead, its log-probability, and the model's score."""
         # numpy's argmax returns the first of equal values: the lowest token id.
         tokens = log_probs.argmax(axis=2)
         if log_probs.shape[2] > 1:
@@ -38,8 +37,9 @@ class Speaker:
             lead = top[:, :, -1] - top[:, :, -2]
         else:
             lead = np.full(tokens.shape, np.inf)
+        best = log_probs.max(axis=2)
         scores = self.scores(prefixes, log_probs)
-        return np.stack([tokens.astype(np.float64), lead, scores], axis=2)
+        return np.stack([tokens.astype(np.float64), lead, best, scores], axis=2)
 
     def decide(self, observed: Array, present: Mask) -> Decision:
         """Return the speaker's token; another speaker counts as near only if it says another."""
@@ -47,26 +47,27 @@ class Speaker:
         tokens = observed[:, :, _TOKEN]
         gap = _gap(speaker, scores, tokens)
         lead = _of(observed[:, :, _LEAD], speaker)
-        return Decision(_of(tokens, speaker).astype(np.int64), np.minimum(lead, gap))
+        said = _of(tokens, speaker).astype(np.int64)
+        return Decision(said, np.minimum(lead, gap), _of(observed[:, :, _LOG_PROB], speaker))
 
     def weigh(self, observed: Array, forced: Array, present: Mask) -> tuple[Array, Array]:
         """Return the speaker's log-probability of the given token, and the speaker's lead."""
         speaker, scores = _pick(observed[:, :, _SCORE], present)
         return _of(forced, speaker), _gap(speaker, scores, forced)
 
-    def speakers(self, observed: Array, present: Mask) -> npt.NDArray[np.int64]:
+    def speakers(self, observed: Array, present: Mask) -> Index:
         """Return which model speaks in each row; 0 is the base."""
         return _pick(observed[:, :, _SCORE], present)[0]
 
 
-def _pick(scores: Array, present: Mask) -> tuple[npt.NDArray[np.int64], Array]:
+def _pick(scores: Array, present: Mask) -> tuple[Index, Array]:
     absent = np.zeros(scores.shape, dtype=np.bool_)
     absent[:, 1:] = ~present
     scores = np.where(absent, -np.inf, scores)
     return scores.argmax(axis=1), scores
 
 
-def _gap(speaker: npt.NDArray[np.int64], scores: Array, said: Array) -> Array:
+def _gap(speaker: Index, scores: Array, said: Array) -> Array:
     """Return how far the speaker's score leads the nearest model that would say otherwise."""
     best = _of(scores, speaker)[:, None]
     rival = (said != _of(said, speaker)[:, None]) & (scores > -np.inf)
@@ -75,6 +76,6 @@ def _gap(speaker: npt.NDArray[np.int64], scores: Array, said: Array) -> Array:
         return np.where(rival.any(axis=1), best[:, 0] - nearest, np.inf)
 
 
-def _of(values: Array, speaker: npt.NDArray[np.int64]) -> Array:
+def _of(values: Array, speaker: Index) -> Array:
     result: Array = np.take_along_axis(values, speaker[:, None], axis=1)[:, 0]
     return result

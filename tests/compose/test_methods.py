@@ -16,8 +16,10 @@ from hypothesis.extra import numpy as hnp
 from compose.adapter import inspect_adapter
 from compose.bank import MemberBank, Prefix
 from compose.base import open_base
+from compose.decoding import Decoding
 from compose.delta import Array, Deltas, delta_of, weighted_sum
 from compose.errors import MethodError
+from compose.evaluation import evaluate
 from compose.forward import Decoder
 from compose.methods import METHODS, find_method
 from compose.methods.logit_select import MostChanged
@@ -83,8 +85,11 @@ def test_one_member_alone_answers_as_itself(
         system = shop.assemble(method, [member], **parameters)
         tokens = Tokens.open(shop.base)
         rows = [tokens.encode_prompt(prompt) for prompt in prompts()]
-        said = system.next_tokens(rows, [len(row) for row in rows]).tokens
-        assert said.tolist() == decoder.last_logits(rows).argmax(axis=1).tolist()
+        first = decoder.last_logits(rows).argmax(axis=1).tolist()
+        suite = replace(shop.suites[0], max_tokens=1)
+        assert [each.answer for each in evaluate(system, suite)] == [
+            tokens.decode([token]) for token in first
+        ]
 
 
 def test_one_merged_member_has_exactly_its_deltas(workshop: Workshop) -> None:
@@ -229,10 +234,10 @@ def test_select_margin_is_the_lead_over_a_member_that_says_otherwise() -> None:
 
 def test_choices_are_numbers_never_text() -> None:
     """Bug a: 'member 3 of 32' read as 32, since choices were looked for in free text."""
-    scores = np.zeros((1, 33, 3))
-    scores[0, 0, 2] = -np.inf
+    scores = np.zeros((1, 33, 4))
+    scores[0, 0, 3] = -np.inf
     scores[0, :, 0] = np.arange(33)
-    scores[0, 3, 2] = 1.0
+    scores[0, 3, 3] = 1.0
     assert Speaker().speakers(scores, np.ones((1, 32), dtype=bool)).tolist() == [3]
 
 
@@ -268,7 +273,9 @@ def test_fitted_weights_are_on_the_grid_and_in_the_digest(workshop: Workshop) ->
     system = workshop.assemble("route.trained")
     other = replace(workshop, dev=replace(workshop.dev, items=workshop.dev.items[:9]))
     assert other.assemble("route.trained").digest() != system.digest()
-    rule = system.assembly.bank.rule
+    answerer = system.assembly.answerer
+    assert isinstance(answerer, Decoding)
+    rule = answerer.bank.rule
     assert isinstance(rule, Routed)
     assert rule.router.weights.dtype == np.int64
     assert np.abs(rule.router.weights).max() > 1000
@@ -351,6 +358,10 @@ def test_a_bank_without_memory_answers_the_same(workshop: Workshop) -> None:
     rows = [Prefix((6, 7, 8), 3), Prefix((6, 7, 8, 9), 3), Prefix((6, 7), 2)]
     full = MemberBank(decoders, Speaker(), names=["base"])
     bare = MemberBank(decoders, Speaker(), names=["base"], memo_bytes=0, cache_bytes=0)
+    at, present = np.array([2, 0, 1, 0]), np.ones((4, 0), dtype=bool)
     for _ in range(2):
-        assert np.allclose(full.observe(rows), bare.observe(rows), rtol=0, atol=1e-12)
+        ours, theirs = (bank.decide(rows, at, present) for bank in (full, bare))
+        assert ours.tokens.tolist() == theirs.tokens.tolist()
+        assert np.allclose(ours.margins, theirs.margins, rtol=0, atol=1e-12)
+        assert np.allclose(ours.log_probs, theirs.log_probs, rtol=0, atol=1e-12)
     assert (full.forwards, bare.forwards) == (3, 6)

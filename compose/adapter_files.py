@@ -29,7 +29,7 @@ from compose.untrusted import (
     read_regular,
     shown,
 )
-from ledger.errors import MalformedError
+from ledger.errors import UnsafeNameError
 from ledger.unixfs import check_name
 
 NEEDED = (CONFIG, WEIGHTS)
@@ -106,7 +106,7 @@ def _check_names(entries: Mapping[str, int], what: str) -> None:
     for name in entries:
         try:
             check_name(name)
-        except MalformedError:
+        except UnsafeNameError:
             raise UnfitAdapterError(
                 f"{what}: file name {shown(name)} does not work, or is a path, on other systems",
                 hint="rename or remove the file",

@@ -125,6 +125,13 @@ class PolicyError(PnodeError):
     default_hint = "correct what is named and publish again"
 
 
+class UnsafeNameError(PolicyError):
+    """A file name in an artifact that is a path, hidden or impossible on some system."""
+
+    code = "unsafe-name"
+    default_hint = "do not use this artifact; its author has to rename the file and publish again"
+
+
 class EquivocationError(PnodeError):
     """Two signed checkpoints of one log that cannot both be true.
 

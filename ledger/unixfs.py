@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from ledger.cid import DAG_PB, RAW, Cid
 from ledger.dagpb import Link, encode_node, parse_node, protobuf_fields, varint
-from ledger.errors import DigestError, MalformedError
+from ledger.errors import DigestError, MalformedError, UnsafeNameError
 
 CHUNK_SIZE: Final = 1 << 20
 MAX_LINKS: Final = 1024
@@ -83,6 +83,7 @@ def build_directory(
     """Write a directory of files, given by relative path, and return its root node.
 
     Raises:
+        UnsafeNameError: for a file name that is not safe everywhere.
         MalformedError: for a path that a directory cannot hold.
     """
     tree: dict[str, object] = {}
@@ -125,6 +126,7 @@ def read_directory(root: Cid, read: BlockReader, write: FileWriter, limits: Limi
 
     Raises:
         MalformedError: for a DAG outside the profile or the limits.
+        UnsafeNameError: for a file name that is not safe everywhere.
         DigestError: for a block that is not what its CID names.
     """
     budget = _Budget(limits)
@@ -191,13 +193,13 @@ def check_name(name: str) -> None:
     """Require a file name that is safe everywhere.
 
     Raises:
-        MalformedError: for empty, `.`, `..`, separators, control characters or too long a name.
+        UnsafeNameError: for empty, `.`, `..`, separators, control characters or too long a name.
     """
     bad = not name or name in (".", "..") or any(char in "/\\:" or ord(char) < 32 for char in name)
     # File systems report bytes that are not UTF-8 as lone surrogates.
     bad = bad or any("\ud800" <= char <= "\udfff" for char in name)
     if bad or len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
-        raise MalformedError(f"{name[:80]!r} is not an acceptable file name")
+        raise UnsafeNameError(f"{name[:80]!r} is not an acceptable file name")
 
 
 class _Budget:

@@ -415,6 +415,16 @@ class Node:
 
         return pin(self.home, id_or_cid, offline=self._offline, progress=self._progress)
 
+    def store_pin_own(self) -> Sequence[Kept]:
+        """Ask the IPFS daemon what it keeps of this home's contributions, and send it the others.
+
+        Raises:
+            UsageError: if this home has no daemon.
+        """
+        from node.storage.keeping import pin_own
+
+        return pin_own(self.home, offline=self._offline, progress=self._progress)
+
     def store_unpin(self, id_or_cid: str, confirm: Callable[[str], None] | None = None) -> Kept:
         """Stop keeping an artifact.
 

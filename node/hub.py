@@ -26,12 +26,12 @@ from urllib.parse import urlsplit
 from ledger.database import storage_errors
 from ledger.errors import (
     DigestError,
-    MalformedError,
     NotFoundError,
     PnodeError,
     PolicyError,
     StorageError,
     UnavailableError,
+    UnsafeNameError,
 )
 from ledger.unixfs import check_name
 from node.durable import make_folder
@@ -164,7 +164,7 @@ def _arriving(parent: Path) -> Iterator[Path]:
 def _accepts(model: HubModel, accepted: Accepted, file: _Listed) -> bool:
     try:
         check_name(file.name)
-    except MalformedError:
+    except UnsafeNameError:
         return False  # it lies deeper, or has a name for another system
     if file.name.startswith("."):
         return False

@@ -54,15 +54,18 @@ def store_status(session: Session) -> None:
         session.output.hint("keep one with 'pnode store pin CID'")
 
 
-@command("pin", "pnode store pin bafkreih4a7bq", "pnode store pin bafybeigd... -q")
-@click.argument("artifacts", metavar="ID|CID...", nargs=-1, required=True)
+@command(
+    "pin", "pnode store pin bafkreih4a7bq", "pnode store pin bafybeigd... -q", "pnode store pin"
+)
+@click.argument("artifacts", metavar="[ID|CID]...", nargs=-1)
 def store_pin(session: Session, artifacts: tuple[str, ...]) -> None:
     """Bring artifacts here and keep them, here and at the IPFS daemon.
 
-    Blocks that are missing come from peers, the daemon and gateways, each verified.
+    Blocks that are missing come from peers, the daemon and gateways, each verified. Without a name
+    the daemon is asked what it keeps of your own contributions, and sent what it lacks.
     """
     node = session.node()
-    done = [node.store_pin(each) for each in artifacts]
+    done = [node.store_pin(each) for each in artifacts] if artifacts else list(node.store_pin_own())
     value, ids = {"artifacts": done}, [each.cid for each in done]
     session.output.result("store.pin", value, _table("PINNED", done), ids=ids)
 

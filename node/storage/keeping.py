@@ -20,7 +20,9 @@ from node.storage.pinning import (
     daemon_pins,
     note_pin,
     open_daemon,
+    own_pins,
     own_roots,
+    pin_published,
 )
 from node.storage.providers import providers_of
 from node.storage.settings import read_store_settings
@@ -108,6 +110,23 @@ def pin(home: Home, text: str, *, offline: bool = False, progress: Progress) -> 
     return _at_daemon(home, found.cid, keep=True, offline=offline)
 
 
+def pin_own(home: Home, *, offline: bool = False, progress: Progress) -> list[Kept]:
+    """Ask the daemon what it keeps of the offers of this home in force, and send it the others.
+
+    Raises:
+        UsageError: if this home has no daemon.
+    """
+    pins = pin_published(home, offline=offline, recheck=True, progress=progress)
+    if pins is None:
+        raise UsageError(
+            "this home has no IPFS daemon to ask",
+            hint="name one in store.toml, or the artifacts to bring here and keep",
+        )
+    pending = {each.cid for each in pins.pending}
+    roots = map(str, own_pins(home))
+    return [Kept(root, pins.daemon, pins.error if root in pending else "") for root in roots]
+
+
 def own_offer(home: Home, text: str) -> tuple[Cid, str]:
     """Return what an id or CID names, and the entry of this home in force that counts on it."""
     root = find_artifact(home, text).cid
@@ -123,7 +142,7 @@ def unpin(home: Home, root: Cid, *, offline: bool = False) -> Kept:
         UsageError: if it is not pinned here.
     """
     if not home.store.is_pinned(root):
-        raise UsageError(f"{root} is not pinned here", hint="see 'pnode store status --pins'")
+        raise UsageError(f"{root} is not pinned here", hint="see 'pnode store status'")
     home.store.unpin(root)
     return _at_daemon(home, root, keep=False, offline=offline)
 

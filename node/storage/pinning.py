@@ -112,6 +112,14 @@ def own_roots(ledger: LedgerView, author: str) -> dict[Cid, str]:
     return roots
 
 
+def own_pins(home: Home) -> dict[Cid, str]:
+    """Return the roots that a daemon of this home is to keep, and the entry that names each."""
+    with home.reading() as database:
+        named = own_roots(load_view(database), home.author)
+    # What was never whole here, such as a large base model, is not this node's to send.
+    return {root: id_ for root, id_ in named.items() if home.store.is_pinned(root)}
+
+
 def daemon_pins(home: Home) -> DaemonPins | None:
     """Return what is known of the daemon's pins, without asking it; None if there is no daemon."""
     address = read_store_settings(home).ipfs
@@ -220,10 +228,7 @@ class _Known:
         self._address = address
         self._pins = _pins_at(home, address)
         self._last = self._pins.folder / ".last"
-        with home.reading() as database:
-            named = own_roots(load_view(database), home.author)
-        # What was never whole here, such as a large base model, is not this node's to send.
-        self._named = {root: id_ for root, id_ in named.items() if home.store.is_pinned(root)}
+        self._named = own_pins(home)
 
     def pending(self) -> list[Cid]:
         """Return the roots the daemon is not known to keep."""

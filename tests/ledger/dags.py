@@ -10,7 +10,7 @@ import pytest
 
 from ledger.cid import DAG_PB, RAW, Cid
 from ledger.dagpb import Link, encode_node
-from ledger.errors import EvidenceError, MalformedError, NotFoundError
+from ledger.errors import EvidenceError, MalformedError, NotFoundError, PnodeError
 from ledger.unixfs import (
     Limits,
     build_directory,
@@ -60,12 +60,21 @@ def directory(files: dict[str, bytes], blocks: Blocks) -> Cid:
     return build_directory({path: BytesIO(data) for path, data in files.items()}, blocks.put).cid
 
 
-def refused(root: Cid, blocks: Blocks, limits: Limits | None = None) -> None:
-    with pytest.raises(EvidenceError):
+def refused(
+    root: Cid,
+    blocks: Blocks,
+    limits: Limits | None = None,
+    error: type[PnodeError] = EvidenceError,
+) -> None:
+    with pytest.raises(error):
         extract(root, blocks, limits)
 
 
-def refused_links(names: list[tuple[str, bytes]], data: bytes = b"\x08\x01") -> None:
+def refused_links(
+    names: list[tuple[str, bytes]],
+    data: bytes = b"\x08\x01",
+    error: type[PnodeError] = EvidenceError,
+) -> None:
     blocks = Blocks()
     links = [Link(blocks.add(body, RAW), name, len(body)) for name, body in names]
-    refused(blocks.add(encode_node(links, data)), blocks)
+    refused(blocks.add(encode_node(links, data)), blocks, error=error)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ledger.cid import RAW, Cid
 from ledger.dagpb import parse_node
-from ledger.errors import MalformedError
+from ledger.errors import MalformedError, UnsafeNameError
 from ledger.unixfs import (
     Limits,
     Profile,
@@ -125,13 +125,13 @@ def test_nested_directories_and_large_files_round_trip() -> None:
 
 @pytest.mark.parametrize("path", ["/a", "a/", "a//b", "../a", "a/../b", "./a", "a/."])
 def test_an_unsafe_path_is_not_written(path: str) -> None:
-    with pytest.raises(MalformedError):
+    with pytest.raises(UnsafeNameError):
         build_directory({path: BytesIO(b"x")}, lambda cid, block: None)
 
 
 def test_a_name_that_is_not_unicode_is_not_written() -> None:
     """A directory listing gives such names as lone surrogates."""
-    with pytest.raises(MalformedError):
+    with pytest.raises(UnsafeNameError):
         build_directory({"caf\udce9": BytesIO(b"x")}, lambda cid, block: None)
 
 

@@ -31,6 +31,7 @@ def test_status_counts_what_is_here_and_names_what_is_not(pnode: Pnode, id_: str
     assert pnode("store", "unpin", id_, "--yes").code == 2
     assert pnode("store", "pin", id_).code == 0
     assert json.loads(pnode("store", "status", "--json").out)["absent"] == []
+    assert pnode("store", "pin").code == 2, "this home has no daemon to ask"
 
 
 def test_gc_says_what_it_would_remove_and_removes_it(pnode: Pnode, id_: str) -> None:

@@ -17,6 +17,7 @@ from node.api import Node
 from node.cli.program import run
 from node.doctor import diagnose
 from node.reading import load_view
+from node.storage.keeping import Kept
 from node.storage.pinning import DaemonPins, pin_published
 from node.storage.settings import STORE_FILE
 from tests.node.served import served
@@ -219,10 +220,13 @@ def test_a_recheck_believes_the_daemon_only(
     first = node.publish(suites[0]).cid
     daemon.pins.clear()
     assert pins_of(node).pending == []
-    pins = pin_published(node.home, recheck=True)
-    assert pins is not None
-    assert pins.pending == []
+    assert node.store_pin_own() == [Kept(first, daemon.address)]
     assert daemon.pins == {first}
+    daemon.pins.clear()
+    daemon.wrong["dag/import"] = always(failure("no space left"))
+    (lost,) = node.store_pin_own()
+    assert lost.cid == first
+    assert lost.error
 
 
 def test_offline_the_daemon_is_left_alone(

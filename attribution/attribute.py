@@ -24,6 +24,8 @@ from attribution.table import MAX_ROWS, CoalitionTable
 from ledger.cid import Cid
 
 DEFAULT_BUDGET: Final = 2000
+MAX_PLAYERS_UNASKED: Final = 16
+"""The most players whose coalitions are all evaluated without a budget that says so."""
 BATCH_PAIRS: Final = 16
 
 Row = tuple[int, Outcomes | bytes]
@@ -82,7 +84,8 @@ def attribute(
     """Compute what every contribution is worth.
 
     Args:
-        estimator: `auto` is exact up to 16 players if the budget allows it, else permutations.
+        estimator: `auto` is exact if the budget reaches for all coalitions of up to 20 players, or
+            none is given and there are at most 16; else permutations.
         budget: most distinct coalitions in the table; 2000 if not given and sampling.
         confidence: of the intervals, a decimal string.
         seed: of the sampling plan; for a published value, something fixed after the lock.
@@ -117,7 +120,8 @@ def _choose(
     estimator: str, players: int, budget: int | None
 ) -> tuple[Literal["exact", "permutation"], str]:
     total = 1 << players
-    affordable = budget is None or total <= budget
+    unasked = MAX_PLAYERS_EXACT if estimator == "exact" else MAX_PLAYERS_UNASKED
+    affordable = players <= unasked if budget is None else total <= budget
     if budget is not None and budget < 1:
         raise EstimatorError(f"a budget of {budget} coalitions buys nothing")
     if estimator == "permutation":
@@ -128,7 +132,9 @@ def _choose(
         named = "requested" if estimator == "exact" else "automatic"
         return "exact", f"{named}: {players} players, {total} coalitions"
     limit = f"at most {MAX_PLAYERS_EXACT} players are computed exactly"
-    if players <= MAX_PLAYERS_EXACT:
+    if players <= MAX_PLAYERS_EXACT and budget is None:
+        limit = f"{total} coalitions are evaluated only with a budget that allows them"
+    elif players <= MAX_PLAYERS_EXACT:
         limit = f"{total} coalitions exceed the budget of {budget}"
     if estimator == "exact":
         raise EstimatorError(f"exact values of {players} players are out of reach: {limit}")

@@ -180,13 +180,26 @@ def _pairs_covariance(pairs: PairSums) -> Covariance:
 def _covariance_of_mean(rows: NDArray[np.int64] | NDArray[np.object_]) -> Covariance:
     """Return the covariance matrix of the mean of independent rows, shape [rows, players]."""
     size = len(rows)
-    gram = (rows.T @ rows).tolist()
+    gram = _gram(rows).tolist()
     sums = rows.sum(axis=0).tolist()
     scale = size * size * (size - 1) if size > 1 else 1
     return tuple(
         tuple(Fraction(size * gram[i][j] - sums[i] * sums[j], scale) for j in range(len(sums)))
         for i in range(len(sums))
     )
+
+
+def _gram(rows: NDArray[np.int64] | NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return the exact products of all pairs of columns, each summed over at most 2^20 rows."""
+    if rows.dtype == np.object_:
+        return np.asarray(rows.T @ rows, dtype=np.object_)
+    # Limbs of 20 bits: their products, summed, stay below 2^63.
+    limbs = [rows & 0xFFFFF, rows >> 20 & 0xFFFFF, rows >> 40]
+    total = np.zeros((rows.shape[1],) * 2, dtype=np.object_)
+    for i, first in enumerate(limbs):
+        for j, second in enumerate(limbs):
+            total += (first.T @ second).astype(np.object_) << 20 * (i + j)
+    return total
 
 
 def _sum_covariances(parts: Sequence[Covariance], scale: int) -> Covariance:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attribution.errors import MissingCoalitionsError, TableError
-from attribution.game import Counts, Suite, mean
+from attribution.game import Counts, Suite, mean, suite_slices
 from attribution.outcomes import Outcomes, count, pack, unpack
 from ledger.cid import Cid
 from ledger.encoding import (
@@ -203,7 +203,15 @@ class CoalitionTable:
 
 def all_counts(table: CoalitionTable) -> Counts:
     """Return the solved items of every row per suite, shape [rows, suites], in mask order."""
-    return np.array([count(row, table.suites) for row in table.rows.values()], dtype=np.int64)
+    packed = table.all_packed()
+    counts = np.empty((len(packed), len(table.suites)), dtype=np.int64)
+    for column, part in enumerate(suite_slices(table.suites)):
+        first, last = part.start // 8, (part.stop + 7) // 8
+        inside = np.zeros(8 * (last - first), dtype=np.uint8)
+        inside[part.start - 8 * first : part.stop - 8 * first] = 1
+        bits = packed[:, first:last] & np.packbits(inside)
+        np.bitwise_count(bits).sum(axis=1, dtype=np.int64, out=counts[:, column])
+    return counts
 
 
 def _check_players(players: Sequence[str]) -> None:

@@ -82,9 +82,19 @@ def test_seventeen_players_are_sampled_within_the_budget() -> None:
     source, evaluator = source_of(17)
     result = attribute(source, budget=250)
     assert result.analysis.estimator.name == "permutation"
-    assert "at most 16" in result.analysis.estimator.reason
+    assert "exceed the budget of 250" in result.analysis.estimator.reason
     assert len(evaluator.asked) == result.counts.total <= 250
     assert result.analysis.efficiency_gap == 0
+
+
+def test_many_coalitions_are_evaluated_only_if_asked_for() -> None:
+    source, _ = source_of(17)
+    result = attribute(source)
+    assert result.analysis.estimator.name == "permutation"
+    assert "only with a budget" in result.analysis.estimator.reason
+    source, _ = source_of(21)
+    with pytest.raises(EstimatorError, match="at most 20 players"):
+        attribute(source, estimator="exact")
 
 
 def test_budget_below_two_to_the_n_means_sampling_and_says_so() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import combinations
+from math import lcm
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from attribution import exact
 from attribution.analysis import Estimator, analyse
 from attribution.errors import EstimatorError, MissingCoalitionsError
 from attribution.game import Suite, mean
-from attribution.table import CoalitionTable
+from attribution.table import CoalitionTable, all_counts
 from tests.attribution.games import (
     LOCK,
     Game,
@@ -270,11 +271,45 @@ def test_incomplete_table_is_refused_and_the_first_gap_named() -> None:
         analyse(partial, Estimator("exact", "test"), confidence="0.95")
 
 
-def test_seventeen_players_are_not_computed_exactly() -> None:
+def test_twenty_one_players_are_not_computed_exactly() -> None:
     suite = suites_of(1)
-    table = CoalitionTable.of(LOCK, ids("player", 17), suite, {0: np.array([True])})
-    with pytest.raises(EstimatorError, match="at most 16"):
+    table = CoalitionTable.of(LOCK, ids("player", 21), suite, {0: np.array([True])})
+    with pytest.raises(EstimatorError, match="at most 20"):
         exact.shapley(table)
+
+
+def test_twenty_players_stay_within_32_bits_where_a_game_is_largest() -> None:
+    # Every coalition solves the item: the largest sums that zeros and ones can give.
+    game = np.ones((1, 1 << 20), dtype=np.int32)
+    assert not exact.shapley_numerators(game).any()
+    game[0, 0] = 0
+    assert set(exact.shapley_numerators(game)[:, 0].tolist()) == {lcm(*range(1, 21)) // 20}
+    game[0, -1] = 0
+    assert not exact.shapley_numerators(game).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables())
+def test_dividends_rebuild_the_game_and_share_out_to_the_values(table: CoalitionTable) -> None:
+    worth = all_counts(table).T
+    dividends = exact.moebius(worth)
+    whole = [dividends[:, list(_subsets(mask))].sum(axis=1) for mask in range(worth.shape[1])]
+    assert np.array_equal(np.stack(whole, axis=1), worth)
+    for player, values in enumerate(exact.suite_values(table)):
+        held = [mask for mask in range(worth.shape[1]) if mask >> player & 1]
+        for suite, value, row in zip(table.suites, values, dividends.tolist(), strict=True):
+            shares = [Fraction(row[mask], mask.bit_count()) for mask in held]
+            assert sum(shares) == value * suite.items
+
+
+def _subsets(mask: int) -> list[int]:
+    return [subset for subset in range(mask + 1) if subset & mask == subset]
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables())
+def test_counts_of_all_rows_are_those_of_each(table: CoalitionTable) -> None:
+    assert all_counts(table).tolist() == [list(table.counts(mask)) for mask in table.rows]
 
 
 def test_suites_count_equally_whatever_their_size() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attribution import exact
+from attribution import exact, interval
 from attribution.errors import EstimatorError
 from attribution.game import mean
 from attribution.interval import rank_groups, rank_ranges, spread_of, suite_intervals
@@ -182,3 +182,10 @@ def test_differences_are_paired_over_items() -> None:
     gaps = (values.numerators[0] - values.numerators[1]) / values.denominator
     expected = 1.98422 * (gaps.var(ddof=1) / 100) ** 0.5
     assert float(apart.half_width_items) == pytest.approx(expected, abs=2e-6)
+
+
+@given(st.lists(st.lists(st.integers(-(2**62), 2**62 - 1), min_size=3, max_size=3), min_size=1))
+def test_products_of_large_numerators_do_not_overflow(rows: list[list[int]]) -> None:
+    wide = np.array(rows, dtype=np.int64)
+    exactly = wide.astype(object)
+    assert (interval._gram(wide) == exactly.T @ exactly).all()

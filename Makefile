@@ -10,6 +10,7 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The independent implementations that tests/interop compares with; pnode itself needs none of them.
+# What is in the group `beside` runs on the torch of .venv and has a folder of its own.
 INTEROP := .venv-interop
 INTEROP_READY := $(INTEROP)/.ready
 
@@ -51,4 +52,5 @@ $(INTEROP_READY): pyproject.toml
 	$(PYTHON) -m venv $(INTEROP)
 	$(INTEROP)/bin/python -m pip --quiet install pip==25.3
 	$(INTEROP)/bin/python -m pip --quiet install --ignore-requires-python --group interop
+	$(INTEROP)/bin/python -m pip --quiet install --no-deps --target $(INTEROP)/beside --group beside
 	touch $@

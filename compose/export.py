@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from compose.adapter_config import TARGETS
 from compose.admission import CONFIG, MAX_RANK, WEIGHTS
 from compose.delta import Array, Deltas
 from compose.errors import MethodError, MissingExtraError
-from compose.methods.method import Context, Method
+from compose.methods.method import Assembly, Context
 from ledger.errors import StorageError
 
 Factors = dict[str, tuple[Array, Array]]
@@ -39,31 +40,30 @@ class Exported:
 
 
 def export_adapter(
-    method: Method, context: Context, directory: Path, *, rank: int | None = None
+    assembly: Assembly, context: Context, directory: Path, *, rank: int | None = None
 ) -> Exported:
     """Write the merge of a context's members as an adapter directory.
 
     Args:
-        method: a method of level "weight".
-        context: base, members and parameters, as for assembling.
+        assembly: what a method of level "weight" made of the context.
+        context: base and members, as for assembling.
         directory: created; must not exist.
         rank: largest rank to keep; None keeps everything.
 
     Raises:
-        MethodError: if the method is not a merge, or the rank is not one that can be loaded.
+        MethodError: if the assembly is not a merge, or the rank is not one that can be loaded.
         StorageError: if the directory exists.
     """
     if rank is not None and not 1 <= rank <= MAX_RANK:
         raise MethodError(f"rank {rank} is not in 1..{MAX_RANK}")
-    merged = method.assemble(context).merged if context.members else None
+    merged = assembly.merged
     if merged is None:
         raise MethodError(
-            f"{method.name} does not yield one adapter",
+            "this composition does not yield one adapter",
             hint="only weight merges of at least one member can be exported",
         )
-    coefficients = method.coefficients(context)
-    if coefficients is not None and rank is None:
-        factors = _concatenated(context, [float(each) for each in coefficients])
+    if assembly.coefficients is not None and rank is None:
+        factors = _concatenated(context, assembly.coefficients)
     else:
         factors = _decomposed(merged, rank)
     rounded, kept = _uniform(factors, context)
@@ -77,18 +77,23 @@ def export_adapter(
     return Exported(kept, f"{error:.12f}")
 
 
-def _concatenated(context: Context, coefficients: list[float]) -> Factors:
-    ranks = [member.adapter.rank for member in context.members]
+def _concatenated(context: Context, coefficients: Sequence[Fraction]) -> Factors:
+    taken = [
+        (member.adapter, float(member.adapter.scale) * float(weight))
+        for member, weight in zip(context.members, coefficients, strict=True)
+        if weight
+    ]
+    total = sum(adapter.rank for adapter, _ in taken)
     layers: Factors = {}
     begin = 0
-    for member, weight, rank in zip(context.members, coefficients, ranks, strict=True):
-        for name, (a, b) in member.adapter.factors().items():
+    for adapter, factor in taken:
+        end = begin + adapter.rank
+        for name, (a, b) in adapter.factors().items():
             if name not in layers:
-                rows, columns = b.shape[0], a.shape[1]
-                layers[name] = np.zeros((sum(ranks), columns)), np.zeros((rows, sum(ranks)))
-            layers[name][0][begin : begin + rank] = a
-            layers[name][1][:, begin : begin + rank] = b * (float(member.adapter.scale) * weight)
-        begin += rank
+                layers[name] = np.zeros((total, a.shape[1])), np.zeros((b.shape[0], total))
+            layers[name][0][begin:end] = a
+            layers[name][1][:, begin:end] = b * factor
+        begin = end
     return layers
 
 

@@ -26,6 +26,7 @@ from node.reading import load_view
 
 if TYPE_CHECKING:
     from compose.lock import Lock
+    from compose.methods.method import Context
     from compose.outcomes import Outcome
     from compose.recipe import Recipe
     from compose.resolve import Candidate
@@ -92,8 +93,9 @@ def compose(
     # Before the long work: a home without keys could not sign what comes of it.
     author = home.keys().author
     materials = cached_materials(home, lock)
-    system, outcomes = _run(lock, materials, progress)
-    files = _export(lock, materials, output) if output is not None else []
+    context = _open(lock, materials, progress)
+    system, outcomes = _run(lock, context, materials, progress)
+    files = _export(system, context, output) if output is not None else []
     composed = _record(home, lock, system, outcomes, author, clock)
     names = [suite.name for suite in materials.suites]
     for score, name in zip(composed.scores.values(), names, strict=True):
@@ -208,14 +210,23 @@ def _candidates(ledger: LedgerView) -> list[Candidate]:
     ]
 
 
-def _run(
-    lock: Lock, materials: Materials, progress: Progress
-) -> tuple[System, dict[str, tuple[Outcome, ...]]]:
-    from compose.evaluation import evaluate
-    from compose.system import assemble
+def _open(lock: Lock, materials: Materials, progress: Progress) -> Context:
+    from compose.system import open_context
 
     progress("assemble", 0, 1)
-    system = assemble(lock, materials.base, materials.adapters, materials.dev)
+    context = open_context(lock, materials.base, materials.adapters, materials.dev)
+    return replace(context, progress=lambda done, total: progress("assemble", done, total))
+
+
+def _run(
+    lock: Lock, context: Context, materials: Materials, progress: Progress
+) -> tuple[System, dict[str, tuple[Outcome, ...]]]:
+    from compose.evaluation import evaluate
+    from compose.methods import find_method
+    from compose.system import assemble_context
+
+    method = find_method(lock.method.name, version=lock.method.version)
+    system = assemble_context(method, context)
     outcomes = {}
     for number, (locked, suite) in enumerate(zip(lock.suites, materials.suites, strict=True)):
         progress("evaluate", number, len(lock.suites))
@@ -224,14 +235,10 @@ def _run(
     return system, outcomes
 
 
-def _export(lock: Lock, materials: Materials, output: Path) -> list[str]:
+def _export(system: System, context: Context, output: Path) -> list[str]:
     from compose.export import export_adapter
-    from compose.methods import find_method
-    from compose.system import open_context
 
-    method = find_method(lock.method.name, version=lock.method.version)
-    context = open_context(lock, materials.base, materials.adapters, materials.dev)
-    export_adapter(method, context, output)
+    export_adapter(system.assembly, context, output)
     return sorted(str(path) for path in output.iterdir())
 
 

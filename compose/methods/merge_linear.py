@@ -7,10 +7,8 @@ adapter count twice. One member at scale 1 is that member, bit for bit, in both 
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import ClassVar
 
-from compose.delta import weighted_sum
 from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
 
 
@@ -27,12 +25,7 @@ class MergeLinear(Method):
 
     def assemble(self, context: Context) -> Assembly:
         """Merge the members into one model."""
-        deltas = [member.deltas for member in context.members]
-        merged = weighted_sum(list(zip(deltas, self.coefficients(context), strict=True)))
-        return context.merged(merged)
-
-    def coefficients(self, context: Context) -> tuple[Fraction, ...]:
-        """Return the factor on every member's delta, scale included."""
         members = len(context.members)
         share = 1 if context.parameters["form"] == "sum" else members
-        return (context.number("scale") / share,) * members
+        coefficients = (context.number("scale") / share,) * members
+        return context.merged(context.weighted_sum(coefficients), coefficients=coefficients)

@@ -9,7 +9,7 @@ Version 1, per linear layer, on deltas:
 3. Merge: the mean over the members whose trimmed entry has the elected sign; times `scale`.
 
 Members have equal weight. A member that does not touch a layer takes no part there. Two copies of
-an adapter count twice in 2, and change the mean in 3. The merged delta is dense.
+an adapter count twice in 2 and 3. The merged delta is dense.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def ties(members: Sequence[Deltas], *, density: Fraction, scale: Fraction) -> De
     layers = {}
     for name in sorted({layer for deltas in members for layer in deltas}):
         trimmed = [trim(deltas[name], density) for deltas in members if name in deltas]
-        layers[name] = _merge(trimmed) * float(scale)
+        layers[name] = agreeing(trimmed) * float(scale)
     return Deltas(layers)
 
 
@@ -77,15 +77,19 @@ def trim(delta: Array, density: Fraction) -> Array:
     return np.where(keep.reshape(delta.shape), delta, 0.0)
 
 
-def _merge(trimmed: Sequence[Array]) -> Array:
-    total = np.zeros_like(trimmed[0])
-    for delta in trimmed:
+def agreeing(deltas: Sequence[Array], *, average: bool = True) -> Array:
+    """Return the mean, or the sum, of the entries that have the elected sign.
+
+    The sign is that of the sum over all; where the sum is zero, so is the result.
+    """
+    total = np.zeros_like(deltas[0])
+    for delta in deltas:
         total = total + delta
     elected = np.sign(total)
     agreed = np.zeros_like(total)
     count = np.zeros_like(total)
-    for delta in trimmed:
+    for delta in deltas:
         agrees = (np.sign(delta) == elected) & (elected != 0)
         agreed = agreed + np.where(agrees, delta, 0.0)
         count = count + agrees
-    return agreed / np.maximum(count, 1.0)
+    return agreed / np.maximum(count, 1.0) if average else agreed

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
@@ -19,7 +19,7 @@ from compose.answering import Answerer
 from compose.bank import MemberBank, Rule
 from compose.base import BaseModel
 from compose.decoding import Decoding
-from compose.delta import Deltas, parse_weight
+from compose.delta import Deltas, parse_weight, weighted_sum
 from compose.errors import MethodError
 from compose.forward import MAX_WEIGHT_BYTES, Decoder
 from compose.methods.speaker import Speaker
@@ -30,7 +30,14 @@ from ledger.errors import PolicyError
 Level = Literal["weight", "api", "text", "logit"]
 Semantics = Literal["re-assembled", "fitted once, restricted"]
 
+Progress = Callable[[int, int], None]
+
 MAX_TEXT = 64
+
+
+def silent(done: int, total: int) -> None:
+    """Report progress to nobody."""
+    del done, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,9 @@ class Context:
     parameters: Mapping[str, str]
     dev: Suite | None
     seed: int
+    progress: Progress = silent
+    memo: dict[Hashable, Any] = field(default_factory=dict)
+    """What was found out about these members, for all coalitions of them."""
 
     def decoders(self) -> list[Decoder]:
         """Return the base and each member as models of their own.
@@ -136,11 +146,33 @@ class Context:
         bank = MemberBank(self.decoders(), rule, names=self.names())
         return Decoding(bank, self.tokens, self.base.eos_token_ids)
 
-    def merged(self, deltas: Deltas) -> Assembly:
-        """Return the assembly of one model: the base with deltas added."""
+    def merged(
+        self,
+        deltas: Deltas,
+        *,
+        coefficients: Sequence[Fraction] | None = None,
+        learned: Mapping[str, Any] | None = None,
+    ) -> Assembly:
+        """Return the assembly of one model: the base with deltas added.
+
+        Args:
+            deltas: what is added.
+            coefficients: the factor on each member's delta, if their weighted sum is added.
+            learned: what was fitted, for the digest.
+        """
+        state = {"deltas": deltas.digest(), **(learned or {})}
+        factors = None if coefficients is None else tuple(coefficients)
+        return Assembly(self.one_model(deltas), state, deltas, factors)
+
+    def one_model(self, deltas: Deltas) -> Decoding:
+        """Return what answers as the base with deltas added."""
         bank = MemberBank([self.decoder.with_deltas(deltas)], Speaker(), names=["merged model"])
-        answerer = Decoding(bank, self.tokens, self.base.eos_token_ids)
-        return Assembly(answerer, {"deltas": deltas.digest()}, deltas)
+        return Decoding(bank, self.tokens, self.base.eos_token_ids)
+
+    def weighted_sum(self, coefficients: Sequence[Fraction]) -> Deltas:
+        """Return the weighted sum of the members' deltas, in id order."""
+        deltas = [member.deltas for member in self.members]
+        return weighted_sum(list(zip(deltas, coefficients, strict=True)))
 
     def number(self, name: str) -> Fraction:
         """Return the exact value of a numeric parameter."""
@@ -149,11 +181,16 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What a method makes: what answers, its parts of the digest, and the merged deltas if any."""
+    """What a method makes: what answers, and its parts of the digest.
+
+    `merged` are the deltas of a merge, and `coefficients` the factor on each member's delta if it
+    is their weighted sum.
+    """
 
     answerer: Answerer
     state: Mapping[str, Any]
     merged: Deltas | None = None
+    coefficients: tuple[Fraction, ...] | None = None
 
 
 class Method(ABC):
@@ -169,10 +206,6 @@ class Method(ABC):
     @abstractmethod
     def assemble(self, context: Context) -> Assembly:
         """Build the system of the context's members, of whom there is at least one."""
-
-    def coefficients(self, context: Context) -> tuple[Fraction, ...] | None:  # noqa: ARG002
-        """Return the factor on each member's delta, if the method is their weighted sum."""
-        return None
 
     @property
     def shares_members(self) -> bool:

@@ -12,10 +12,9 @@ from compose.base import BaseModel, open_base
 from compose.delta import delta_of
 from compose.errors import MethodError
 from compose.evaluation import evaluate
-from compose.export import export_adapter
+from compose.export import Exported, export_adapter
 from compose.methods import find_method
-from compose.methods.method import Context
-from compose.system import open_context
+from compose.system import assemble_context, open_context
 from ledger.errors import StorageError
 from tests.compose.systems import Workshop, cid_of, exact_suite, prompts
 
@@ -34,8 +33,19 @@ def workshop(tiny_base: Path, tiny_adapters: list[Path]) -> Workshop:
     return Workshop(base, adapters, (exact,), exact)
 
 
-def context_of(shop: Workshop, method: str, **parameters: str) -> Context:
-    return open_context(shop.lock(method, **parameters), shop.base, shop.adapters, None)
+def export(
+    shop: Workshop,
+    directory: Path,
+    method: str,
+    members: list[str] | None = None,
+    *,
+    rank: int | None = None,
+    **parameters: str,
+) -> Exported:
+    lock = shop.lock(method, members, **parameters)
+    context = open_context(lock, shop.base, shop.adapters, shop.dev)
+    assembly = assemble_context(find_method(method), context).assembly
+    return export_adapter(assembly, context, directory, rank=rank)
 
 
 def peft_answers(base: BaseModel, adapter: Path) -> list[str]:
@@ -64,13 +74,13 @@ def peft_answers(base: BaseModel, adapter: Path) -> list[str]:
         ("merge.linear", {"form": "mean"}, 12),
         ("merge.linear", {"form": "sum", "scale": "-0.75"}, 12),
         ("merge.ties", {"density": "0.4"}, 16),
+        ("merge.dare_ties", {}, 16),
     ],
 )
 def test_peft_gives_the_same_greedy_answers(
     workshop: Workshop, tmp_path: Path, method: str, parameters: dict[str, str], rank: int
 ) -> None:
-    context = context_of(workshop, method, **parameters)
-    exported = export_adapter(find_method(method), context, tmp_path / "out")
+    exported = export(workshop, tmp_path / "out", method, **parameters)
     assert exported.rank == rank
     assert float(exported.error) < 1e-6
     system = workshop.assemble(method, **parameters)
@@ -81,8 +91,7 @@ def test_peft_gives_the_same_greedy_answers(
 def test_an_export_passes_our_own_inspection_with_the_same_deltas(
     workshop: Workshop, tmp_path: Path
 ) -> None:
-    context = context_of(workshop, "merge.linear", form="sum")
-    export_adapter(find_method("merge.linear"), context, tmp_path / "out")
+    export(workshop, tmp_path / "out", "merge.linear", form="sum")
     adapter = inspect_adapter(tmp_path / "out", workshop.base)
     assert adapter.scale == 1.0
     merged = workshop.assemble("merge.linear", form="sum").assembly.merged
@@ -94,10 +103,8 @@ def test_an_export_passes_our_own_inspection_with_the_same_deltas(
 
 
 def test_a_smaller_rank_records_its_error(workshop: Workshop, tmp_path: Path) -> None:
-    method = find_method("merge.ties")
-    context = context_of(workshop, "merge.ties")
     errors = [
-        float(export_adapter(method, context, tmp_path / str(rank), rank=rank).error)
+        float(export(workshop, tmp_path / str(rank), "merge.ties", rank=rank).error)
         for rank in (2, 6, 16)
     ]
     assert errors[0] > errors[1] > 0.05
@@ -105,17 +112,13 @@ def test_a_smaller_rank_records_its_error(workshop: Workshop, tmp_path: Path) ->
 
 
 def test_only_merges_of_somebody_can_be_exported(workshop: Workshop, tmp_path: Path) -> None:
-    with pytest.raises(MethodError, match=r"logit\.select does not yield"):
-        export_adapter(
-            find_method("logit.select"), context_of(workshop, "logit.select"), tmp_path / "out"
-        )
-    nobody = open_context(workshop.lock("merge.linear", []), workshop.base, {}, None)
-    with pytest.raises(MethodError, match=r"merge\.linear does not yield"):
-        export_adapter(find_method("merge.linear"), nobody, tmp_path / "out")
+    for method, members in (("logit.select", None), ("merge.linear", [])):
+        with pytest.raises(MethodError, match="does not yield one adapter"):
+            export(workshop, tmp_path / "out", method, members)
     assert not (tmp_path / "out").exists()
 
 
 def test_an_existing_directory_is_not_touched(workshop: Workshop, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="exists"):
-        export_adapter(find_method("merge.linear"), context_of(workshop, "merge.linear"), tmp_path)
+        export(workshop, tmp_path, "merge.linear")
     assert list(tmp_path.iterdir()) == []

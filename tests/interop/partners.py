@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ENVIRONMENT = Path(os.environ.get("PNODE_INTEROP_VENV", HERE.parents[1] / ".venv-interop"))
+BESIDE = ENVIRONMENT / "beside"
 _SUMDB = ("note", "tlog")
 
 
@@ -48,9 +50,20 @@ def python_with(package: str) -> Path:
 
 def ask_python(package: str, script: str, question: Any) -> Any:
     """Run a script of this folder with a package: JSON goes in, JSON comes out."""
-    command = [str(python_with(package)), str(HERE / script)]
     # Their process shall not find pnode: what it says must be its own.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return _ask([str(python_with(package)), str(HERE / script)], question, environment)
+
+
+def ask_beside(package: str, script: str, question: Any) -> Any:
+    """Run a script of this folder with our libraries and a package that is kept beside them."""
+    if not (BESIDE / package).is_dir():
+        unavailable(f"{package} is not in {BESIDE.parent.name}/{BESIDE.name}")
+    environment = {**os.environ, "PYTHONPATH": str(BESIDE), "HF_HUB_OFFLINE": "1"}
+    return _ask([sys.executable, "-P", str(HERE / script)], question, environment)
+
+
+def _ask(command: Sequence[str], question: Any, environment: Mapping[str, str]) -> Any:
     done = subprocess.run(
         command,
         input=json.dumps(question),

@@ -6,7 +6,8 @@
 
 A block file is always complete, as with single blocks, and after the batch all are durable; but
 a disk that has to seek or commit does so once for a group and not twice for a block. One thread
-writes, in order, and a few blocks wait for it in memory.
+writes, in order, and a few blocks wait for it in memory; another syncs a group while the next is
+written.
 
 If the work between fails or is interrupted, what was put so far is kept.
 """
@@ -58,8 +59,11 @@ class Batch:
         self._path_of = path_of
         self._renew = renew
         self._writer = ThreadPoolExecutor(1, "block-writer")
+        self._syncer = ThreadPoolExecutor(1, "block-syncer")
         self._ahead: deque[Future[None]] = deque()
         self._group: list[_Written] = []
+        self._settling: list[_Written] = []
+        self._settled: Future[None] | None = None
         self._put: set[Cid] = set()
         self._changed: set[Path] = set()
 
@@ -88,6 +92,7 @@ class Batch:
             self._writer.submit(self._finish).result()
         finally:
             self._writer.shutdown()
+            self._syncer.shutdown()
             self._discard()
 
     def _write(self, cid: Cid, block: bytes) -> None:
@@ -110,29 +115,40 @@ class Batch:
             with suppress(AttributeError, OSError):
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             if len(self._group) >= GROUP:
-                self._settle()
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Let the group be synced, after the one before it."""
+        self._wait()
+        self._settling, self._group = self._group, []
+        self._settled = self._syncer.submit(self._settle)
+
+    def _wait(self) -> None:
+        if self._settled is not None:
+            self._settled.result()
 
     def _settle(self) -> None:
-        for written in self._group:
+        for written in self._settling:
             with storage_errors(written.path):
                 os.fsync(written.stream.fileno())
-        while self._group:
-            written = self._group[0]
+        while self._settling:
+            written = self._settling[0]
             with storage_errors(written.path):
                 written.stream.close()
                 written.temporary.replace(written.path)
             self._changed.add(written.path.parent)
-            del self._group[0]
+            del self._settling[0]
 
     def _finish(self) -> None:
-        self._settle()
+        self._hand_over()
+        self._wait()
         for folder in sorted(self._changed):
             with storage_errors(folder):
                 sync_folder(folder)
 
     def _discard(self) -> None:
         """Remove what could not be finished."""
-        for written in self._group:
+        for written in [*self._settling, *self._group]:
             with suppress(OSError):
                 written.stream.close()
                 written.temporary.unlink(missing_ok=True)

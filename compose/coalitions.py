@@ -1,9 +1,9 @@
 """Outcomes of many coalitions of one lock, with as little work as the method allows.
 
 A coalition is a bit mask: bit i stands for the i-th member in id order, mask 0 is the base alone.
-Methods that keep their members apart answer all coalitions from one bank, at n + 1 forwards per
-distinct prefix. Merges are assembled again for each coalition. `semantics` says which coalition
-system is meant, and belongs into the record:
+Methods that keep their members apart answer all coalitions from what each model says once, at
+n + 1 forwards per distinct prefix. Merges are assembled again for each coalition. `semantics` says
+which coalition system is meant, and belongs into the record:
 
     re-assembled              the method applied to the coalition's members alone
     fitted once, restricted   the state fitted on all members, used by those present
@@ -24,7 +24,7 @@ from compose.lock import Lock
 from compose.methods import find_method
 from compose.methods.method import Semantics
 from compose.suite import Suite
-from compose.system import System, assemble_context, open_context
+from compose.system import NO_TITLES, System, assemble_context, open_context
 from ledger.errors import NotFoundError
 
 MASKS_AT_ONCE = 256
@@ -40,10 +40,11 @@ class CoalitionEngine:
         adapters: Mapping[str, Adapter],
         suites: Sequence[Suite],
         dev: Suite | None = None,
+        titles: Mapping[str, str] = NO_TITLES,
     ) -> None:
         """Load the members once; raises as `compose.system.assemble`."""
         self._method = find_method(lock.method.name, version=lock.method.version)
-        self._context = open_context(lock, base, adapters, dev)
+        self._context = open_context(lock, base, adapters, dev, titles)
         self._suites = tuple(suites)
         self._shared: System | None = None
         self._forwards = 0
@@ -70,7 +71,7 @@ class CoalitionEngine:
             for mask in block:
                 self._check(mask)
             if self._method.shares_members and self._context.members:
-                yield from zip(block, self._from_bank(block), strict=True)
+                yield from zip(block, self._shared_cells(block), strict=True)
             else:
                 for mask in block:
                     yield mask, self._assembled(mask)
@@ -87,7 +88,7 @@ class CoalitionEngine:
         )
         return assemble_context(self._method, replace(self._context, members=chosen))
 
-    def _from_bank(self, block: Sequence[int]) -> list[Cell]:
+    def _shared_cells(self, block: Sequence[int]) -> list[Cell]:
         if self._shared is None:
             self._shared = assemble_context(self._method, self._context)
         bits = np.arange(len(self._context.members))

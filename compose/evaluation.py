@@ -93,7 +93,8 @@ def outcomes_of(
         queue = [task for task in tasks if task.suite.scorer == scorer]
         for start in range(0, len(queue), size):
             part = queue[start : start + size]
-            answers = answerer.answer([task.question for task in part], masks)
+            questions = [question_of(task.suite, task.item) for task in part]
+            answers = answerer.answer(questions, masks)
             for task, row in zip(part, answers, strict=True):
                 for result, outcome in zip(results, task.judge(row), strict=True):
                     result[task.number].append(outcome)
@@ -103,6 +104,24 @@ def outcomes_of(
     return [tuple(tuple(row) for row in result) for result in results]
 
 
+def question_of(suite: Suite, item: Item) -> Question:
+    """Return all of an item that a system may see."""
+    return Question(
+        what=f"suite {suite.name}: item {item.id}",
+        prompt=item.prompt,
+        choices=item.choices,
+        max_tokens=suite.max_tokens,
+        normalisation=suite.normalisation,
+    )
+
+
+def is_right(suite: Suite, item: Item, value: int | str) -> bool:
+    """Return whether an index or a text is the gold answer of an item."""
+    if isinstance(value, int):
+        return value == item.answer
+    return is_correct(value, str(item.answer), suite.normalisation)
+
+
 class _Task(NamedTuple):
     """One item of the suite of that number."""
 
@@ -110,25 +129,16 @@ class _Task(NamedTuple):
     suite: Suite
     item: Item
 
-    @property
-    def question(self) -> Question:
-        """Return all of the item that a system may see."""
-        return Question(
-            what=f"suite {self.suite.name}: item {self.item.id}",
-            prompt=self.item.prompt,
-            choices=self.item.choices,
-            max_tokens=self.suite.max_tokens,
-            normalisation=self.suite.normalisation,
-        )
-
     def judge(self, answers: Sequence[Answer]) -> list[Outcome]:
         """Return the outcome of each coalition; equal answers are judged once."""
         judged = {value: self._judge(value) for value in {each.value for each in answers}}
-        return [Outcome(self.item.id, *judged[each.value], each.margin) for each in answers]
+        made: dict[tuple[int | str, int], Outcome] = {}
+        for value, margin, _ in answers:
+            if (value, margin) not in made:
+                made[value, margin] = Outcome(self.item.id, *judged[value], margin)
+        return [made[value, margin] for value, margin, _ in answers]
 
     def _judge(self, value: int | str) -> tuple[int | str, bool]:
-        if isinstance(value, int):
-            return value, value == self.item.answer
-        normalisation = self.suite.normalisation
-        correct = is_correct(value, str(self.item.answer), normalisation)
-        return normalise(value, normalisation), correct
+        correct = is_right(self.suite, self.item, value)
+        said = value if isinstance(value, int) else normalise(value, self.suite.normalisation)
+        return said, correct

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from compose.adapter import Adapter
@@ -32,6 +33,7 @@ from ledger.encoding import canonical_json
 from ledger.errors import DigestError, IncompleteError
 
 SCHEMA = "pnode.system/1"
+NO_TITLES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def assemble(
     base: BaseModel,
     adapters: Mapping[str, Adapter],
     dev: Suite | None = None,
+    titles: Mapping[str, str] = NO_TITLES,
 ) -> System:
     """Assemble the system of a lock.
 
@@ -60,18 +63,23 @@ def assemble(
         base: the base model, opened.
         adapters: at least the lock's members, inspected, by contribution id.
         dev: the lock's dev suite; needed by methods that fit.
+        titles: the title of each member's statement, by id; needed by methods that route by them.
 
     Raises:
         MethodError: if the method or a parameter is not known here, or dev is missing.
         DigestError: if the base is not the one that the lock pins.
-        IncompleteError: naming a member that is not among the adapters.
+        IncompleteError: naming a member that is not among the adapters, or has no title here.
     """
     method = find_method(lock.method.name, version=lock.method.version)
-    return assemble_context(method, open_context(lock, base, adapters, dev))
+    return assemble_context(method, open_context(lock, base, adapters, dev, titles))
 
 
 def open_context(
-    lock: Lock, base: BaseModel, adapters: Mapping[str, Adapter], dev: Suite | None
+    lock: Lock,
+    base: BaseModel,
+    adapters: Mapping[str, Adapter],
+    dev: Suite | None,
+    titles: Mapping[str, str] = NO_TITLES,
 ) -> Context:
     """Load what a lock's method may look at: the base, and each member's deltas in id order.
 
@@ -93,6 +101,11 @@ def open_context(
                 f"the adapter of member {entry.id} is not here",
                 hint=f"pnode fetch {entry.id}",
             )
+        if method.needs_titles and entry.id not in titles:
+            raise IncompleteError(
+                f"the title of member {entry.id} is not here",
+                hint="sync with a peer that has its log",
+            )
         adapter = adapters[entry.id]
         deltas = delta_of(adapter, name=f"member {entry.id}")
         members.append(Member(entry.id, adapter, deltas))
@@ -107,6 +120,7 @@ def open_context(
         parameters=parameters,
         dev=dev if method.needs_dev else None,
         seed=lock.seed,
+        titles=titles if method.needs_titles else NO_TITLES,
     )
 
 

@@ -182,7 +182,12 @@ def _evaluate(
     from compose.coalitions import CoalitionEngine
 
     engine = CoalitionEngine(
-        lock, materials.base, materials.adapters, materials.suites, materials.dev
+        lock,
+        materials.base,
+        materials.adapters,
+        materials.suites,
+        materials.dev,
+        materials.titles,
     )
     for mask, cell in engine.evaluate(masks):
         packed = pack_cell(cell)

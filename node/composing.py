@@ -214,7 +214,9 @@ def _open(lock: Lock, materials: Materials, progress: Progress) -> Context:
     from compose.system import open_context
 
     progress("assemble", 0, 1)
-    context = open_context(lock, materials.base, materials.adapters, materials.dev)
+    context = open_context(
+        lock, materials.base, materials.adapters, materials.dev, materials.titles
+    )
     return replace(context, progress=lambda done, total: progress("assemble", done, total))
 
 

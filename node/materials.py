@@ -13,8 +13,10 @@ from ledger.cid import Cid
 from ledger.errors import IncompleteError, PnodeError
 from node.artifacts import extract_once, read_document
 from node.bases import KnownBase, bases, open_known, open_stored
+from node.checking.claims import entry_of
 from node.digestcache import DigestCache
 from node.home import Home
+from node.reading import load_view
 
 if TYPE_CHECKING:
     from compose.adapter import Adapter
@@ -25,12 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """Everything needed to assemble and evaluate a lock; suites are in the lock's order."""
+    """Everything needed to assemble and evaluate a lock; suites are in the lock's order.
+
+    `titles` has those of the members' statements where the method needs them.
+    """
 
     base: BaseModel
     adapters: Mapping[str, Adapter]
     suites: tuple[Suite, ...]
     dev: Suite | None
+    titles: Mapping[str, str]
 
 
 def cached_materials(home: Home, lock: Lock) -> Materials:
@@ -74,7 +80,19 @@ def _load(home: Home, lock: Lock, folder: Path, hash_file: HashFile | None) -> M
         with _naming(f"suite {suite.id}", "leave it out of suites"):
             suites.append(open_suite(_extracted(home, suite.cid, folder)))
     dev = None if lock.dev is None else open_suite(_extracted(home, lock.dev.cid, folder))
-    return Materials(base, adapters, tuple(suites), dev)
+    return Materials(base, adapters, tuple(suites), dev, _titles(home, lock))
+
+
+def _titles(home: Home, lock: Lock) -> dict[str, str]:
+    """Return the members' titles, each from the statement that the member's id is the hash of."""
+    from compose.methods import find_method
+
+    if not find_method(lock.method.name, version=lock.method.version).needs_titles:
+        return {}
+    with home.reading() as database:
+        ledger = load_view(database)
+    entries = [entry_of(ledger, member.id, "contribution") for member in lock.members]
+    return {entry.id: entry.statement.predicate["title"] for entry in entries}
 
 
 @contextmanager

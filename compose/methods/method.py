@@ -101,7 +101,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything a method may look at; members are in id order, parameters canonical."""
+    """Everything a method may look at; members are in id order, parameters canonical.
+
+    `dev` and `titles`, the titles of the members' statements by id, are there for methods that say
+    they need them.
+    """
 
     base: BaseModel
     decoder: Decoder
@@ -110,6 +114,7 @@ class Context:
     parameters: Mapping[str, str]
     dev: Suite | None
     seed: int
+    titles: Mapping[str, str]
     progress: Progress = silent
     memo: dict[Hashable, Any] = field(default_factory=dict)
     """What was found out about these members, for all coalitions of them."""
@@ -145,6 +150,22 @@ class Context:
         """
         bank = MemberBank(self.decoders(), rule, names=self.names())
         return Decoding(bank, self.tokens, self.base.eos_token_ids)
+
+    def soloists(self) -> list[Decoding]:
+        """Return the base and each member as something that answers by itself.
+
+        Raises:
+            PolicyError: as `decoders`.
+        """
+        return [
+            # Who asks a soloist remembers its answers; prefixes need not be remembered as well.
+            Decoding(
+                MemberBank([decoder], Speaker(), names=[name], memo_bytes=0),
+                self.tokens,
+                self.base.eos_token_ids,
+            )
+            for decoder, name in zip(self.decoders(), self.names(), strict=True)
+        ]
 
     def merged(
         self,
@@ -200,6 +221,7 @@ class Method(ABC):
     version: ClassVar[str]
     level: ClassVar[Level]
     needs_dev: ClassVar[bool] = False
+    needs_titles: ClassVar[bool] = False
     semantics: ClassVar[Semantics] = "re-assembled"
     parameters: ClassVar[Parameters]
 
@@ -209,7 +231,7 @@ class Method(ABC):
 
     @property
     def shares_members(self) -> bool:
-        """Whether all coalitions can be answered from one bank of the members."""
+        """Whether all coalitions can be answered by the members kept apart."""
         return self.level != "weight"
 
     def defaults(self) -> dict[str, str]:

@@ -25,8 +25,8 @@ import numpy.typing as npt
 
 from compose.bank import Array, Prefix
 from compose.errors import MethodError
-from compose.evaluation import outcomes_of
 from compose.forward import Decoder, by_length
+from compose.methods.alone import record_alone
 from compose.methods.method import Context, Number
 from compose.methods.speaker import Speaker
 from compose.tokens import Ids
@@ -61,7 +61,7 @@ class Router:
                 "a trained router needs a dev suite",
                 hint="name one in the recipe: dev = 'ID'",
             )
-        solved = _solved(context)
+        solved = record_alone(context).solved
         useful = np.any(solved, axis=1)
         if not np.any(useful):
             raise MethodError(f"no member answers any item of dev suite {context.dev.name}")
@@ -117,14 +117,6 @@ class Routed(Speaker):
             if prefix.tokens[position - 1] == self._delimiter:
                 return prefix.tokens[:position]
         return prefix.tokens[:end]
-
-
-def _solved(context: Context) -> npt.NDArray[np.bool_]:
-    """Return which dev items each member answers correctly alone, [items, members]."""
-    assert context.dev is not None
-    alone = np.eye(len(context.members), dtype=np.bool_)
-    cells = outcomes_of(context.together(Speaker()), [context.dev], alone)
-    return np.array([[outcome.correct for outcome in cell[0]] for cell in cells]).T
 
 
 def _features(decoder: Decoder, queries: Sequence[Ids], width: int) -> Array:

@@ -44,7 +44,7 @@ def rebuild(
 
     with fresh_materials(home, lock) as materials:
         _check_sizes(lock, materials, sizes)
-        system = assemble(lock, materials.base, materials.adapters, materials.dev)
+        system = assemble(lock, materials.base, materials.adapters, materials.dev, materials.titles)
         outcomes = {}
         for locked, suite in zip(lock.suites, materials.suites, strict=True):
             chosen = items.get(locked.id)

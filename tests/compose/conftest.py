@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.compose.systems import Workshop, make_workshop
 from tests.compose.tiny import ALL_LINEARS, ATTENTION, save_adapter, save_base
 
 
@@ -43,3 +44,9 @@ def tiny_adapters(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         save_adapter(tiny_base, root / f"adapter{number}", seed=10 + number, **each)
         for number, each in enumerate(settings)
     ]
+
+
+@pytest.fixture(scope="session")
+def workshop(tiny_base: Path, tiny_adapters: list[Path]) -> Workshop:
+    """The tiny base and its adapters, three suites, and a dev suite they solve in turn."""
+    return make_workshop(tiny_base, tiny_adapters)

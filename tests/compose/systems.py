@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 
-from compose.adapter import Adapter
-from compose.base import BaseModel
+from compose.adapter import Adapter, inspect_adapter
+from compose.base import BaseModel, open_base
 from compose.evaluation import evaluate
 from compose.lock import Lock, LockedBase, LockedEntry, LockedMethod
 from compose.methods import find_method
@@ -30,6 +31,11 @@ class Workshop:
     dev: Suite
 
     @property
+    def titles(self) -> dict[str, str]:
+        """Each member by a word that some prompts begin with, a letter, and how all end."""
+        return {each: f"{'PQ'[n % 2]} {'abcdef'[n % 6]} >" for n, each in enumerate(self.ids)}
+
+    @property
     def ids(self) -> list[str]:
         return sorted(self.adapters)
 
@@ -50,12 +56,26 @@ class Workshop:
     def assemble(
         self, method: str, members: Sequence[str] | None = None, **parameters: str
     ) -> System:
-        return assemble(
-            self.lock(method, members, **parameters), self.base, self.adapters, self.dev
-        )
+        lock = self.lock(method, members, **parameters)
+        return assemble(lock, self.base, self.adapters, self.dev, self.titles)
 
     def answers(self, system: System) -> list[list[int | str]]:
         return [[each.answer for each in evaluate(system, suite)] for suite in self.suites]
+
+
+def make_workshop(base_directory: Path, adapter_directories: Sequence[Path]) -> Workshop:
+    """Return a workshop whose dev suite each member can solve some of: every fourth item."""
+    base = open_base(base_directory, name="tiny")
+    adapters = {
+        str(cid_of(f"entry {number}")): inspect_adapter(path, base)
+        for number, path in enumerate(adapter_directories)
+    }
+    exact = exact_suite("exact", prompts(), ["?"] * len(prompts()))
+    short = replace(exact, name="short", max_tokens=2)
+    shop = Workshop(base, adapters, (exact, choice_suite("choice", prompts()[:5]), short), exact)
+    said = [shop.answers(shop.assemble("merge.linear", [member]))[0] for member in shop.ids]
+    gold = [str(said[number % len(said)][number]) or "?" for number in range(len(prompts()))]
+    return replace(shop, dev=exact_suite("dev", prompts(), gold))
 
 
 def exact_suite(name: str, prompts: Sequence[str], answers: Sequence[str]) -> Suite:

@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 
-from compose.adapter import inspect_adapter
-from compose.base import open_base
 from compose.coalitions import CoalitionEngine
 from compose.evaluation import evaluate
 from compose.methods import METHODS
 from compose.outcomes import Outcome
 from ledger.errors import NotFoundError
-from tests.compose.systems import Workshop, choice_suite, cid_of, exact_suite, prompts
+from tests.compose.systems import Workshop
 
 EVERY = range(16)
-
-
-@pytest.fixture(scope="module")
-def workshop(tiny_base: Path, tiny_adapters: list[Path]) -> Workshop:
-    base = open_base(tiny_base, name="tiny")
-    adapters = {
-        str(cid_of(f"entry {number}")): inspect_adapter(path, base)
-        for number, path in enumerate(tiny_adapters)
-    }
-    exact = exact_suite("exact", prompts(), ["?"] * len(prompts()))
-    short = replace(exact, name="short", max_tokens=2)
-    shop = Workshop(base, adapters, (exact, choice_suite("choice", prompts()[:5]), short), exact)
-    said = [shop.answers(shop.assemble("merge.linear", [member]))[0] for member in shop.ids]
-    gold = [str(said[number % 4][number]) or "?" for number in range(len(prompts()))]
-    return replace(shop, dev=exact_suite("dev", prompts(), gold))
+PARAMETERS = {"logit.select": {"threshold": "0.1"}}
+REASSEMBLED = [name for name, each in METHODS.items() if each.semantics == "re-assembled"]
 
 
 def engine(shop: Workshop, method: str, **parameters: str) -> CoalitionEngine:
     lock = shop.lock(method, **parameters)
-    return CoalitionEngine(lock, shop.base, shop.adapters, shop.suites, shop.dev)
+    return CoalitionEngine(lock, shop.base, shop.adapters, shop.suites, shop.dev, shop.titles)
 
 
 def answers(cell: tuple[tuple[Outcome, ...], ...]) -> list[list[tuple[str, int | str, bool]]]:
     return [[(o.item, o.answer, o.correct) for o in outcomes] for outcomes in cell]
 
 
-@pytest.mark.parametrize("method", ["merge.linear", "merge.ties", "logit.select"])
+@pytest.mark.parametrize("method", REASSEMBLED)
 def test_each_coalition_is_the_system_of_its_restricted_lock(
     workshop: Workshop, method: str
 ) -> None:
@@ -56,7 +38,7 @@ def test_each_coalition_is_the_system_of_its_restricted_lock(
         assert answers(table[mask]) == answers(alone)
 
 
-@pytest.mark.parametrize("method", ["route.trained", "route.switch"])
+@pytest.mark.parametrize("method", sorted({*METHODS} - {*REASSEMBLED}))
 def test_a_restricted_router_keeps_the_order_fitted_on_all(workshop: Workshop, method: str) -> None:
     running = engine(workshop, method)
     assert running.semantics == "fitted once, restricted"
@@ -73,23 +55,17 @@ def test_a_restricted_router_keeps_the_order_fitted_on_all(workshop: Workshop, m
     assert [[o.answer for o in outcomes] for outcomes in table[15]] == workshop.answers(full)
 
 
-@pytest.mark.parametrize("method", ["logit.select", "route.trained", "route.switch"])
+@pytest.mark.parametrize("method", [name for name, each in METHODS.items() if each.shares_members])
 def test_forwards_do_not_grow_with_coalitions_beyond_distinct_prefixes(
     workshop: Workshop, method: str
 ) -> None:
-    together = engine(workshop, method, **({} if "route" in method else {"threshold": "0.1"}))
+    together = engine(workshop, method, **PARAMETERS.get(method, {}))
     table = dict(together.evaluate(EVERY))
     spent = together.forwards
     assert dict(together.evaluate([3, 9, 15])) == {mask: table[mask] for mask in (3, 9, 15)}
     assert together.forwards == spent
     prefixes = distinct_prefixes(workshop, table)
     assert spent <= (len(workshop.ids) + 1) * prefixes
-    one_by_one = 0
-    for mask in EVERY:
-        single = engine(workshop, method, **({} if "route" in method else {"threshold": "0.1"}))
-        dict(single.evaluate([mask]))
-        one_by_one += single.forwards
-    assert spent < one_by_one / 3
 
 
 def distinct_prefixes(shop: Workshop, table: dict[int, tuple[tuple[Outcome, ...], ...]]) -> int:

@@ -9,20 +9,22 @@ question.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from compose.bank import Mask
 from compose.scoring import Normalisation
 
 
-class Question(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Question:
     """What is asked: the best of `choices`, or where there are none a text.
 
     A text has up to `max_tokens` tokens; two texts are the same answer if `normalisation` makes
-    them equal. `what` names the question in errors.
+    them equal. `what` names the question in errors, and makes no other question of it.
     """
 
-    what: str
+    what: str = field(compare=False)
     prompt: str
     choices: tuple[str, ...]
     max_tokens: int

@@ -140,6 +140,24 @@ def test_selection_scores_more_than_the_merge(composed_home: World) -> None:
     assert selected > merged
 
 
+def test_titles_that_route_are_those_of_the_statements_that_ids_pin(
+    world: World, tmp_path: Path
+) -> None:
+    """A composition by description is reproduced in another process, from statements alone."""
+    recipe = write_recipe(
+        tmp_path / "recipe.toml",
+        members=[world.ids[name] for name in ("ada", "bo")],
+        method="route.description",
+        suites=world.tests[:1],
+    )
+    composed = world.node.compose(recipe)
+    assert composed.id is not None
+    replayed = world.node.replay(composed.id)
+    assert (replayed.verdict, replayed.mismatches) == ("reproduced", [])
+    values = world.node.attribute(composed.id).values
+    assert len(values) == 2
+
+
 def test_a_dry_run_locks_and_writes_nothing(world: World, tmp_path: Path) -> None:
     node = world.node
     node.list()

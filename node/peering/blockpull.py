@@ -10,7 +10,9 @@ publisher's, and is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count, groupby
 
 from ledger.cid import RAW, Cid
 from ledger.errors import (
@@ -27,6 +29,7 @@ from node.home import Home
 from node.peering.budget import SyncLimits
 from node.peering.peerstate import PeerState
 from node.peering.published import dag_cids, log_roots
+from node.peering.quota import Quota, QuotaError
 from node.peering.source import Source
 from node.storage.gateway import GatewayStore
 from node.storage.gathering import is_worth_a_car, missing_blocks
@@ -38,6 +41,10 @@ Progress = Callable[[str, int, int], None]
 
 def silent(_step: str, _done: int, _total: int) -> None:
     """Report progress to nobody."""
+
+
+def _unlimited(_size: int) -> None:
+    """Take a block of any size."""
 
 
 @dataclass(slots=True)
@@ -65,19 +72,20 @@ class BlockPull:
         self._source = source
         self._store = store
         self._limits = limits
+        self._take: Callable[[int], None] = _unlimited
 
-    def pull(self, roots: Sequence[Cid], progress: Progress = silent) -> list[Cid]:
-        """Complete the DAGs below some roots, pin those that are complete, and return them."""
-        complete: list[Cid] = []
-        try:
-            for done, root in enumerate(roots):
-                progress("artifacts and documents", done, len(roots))
-                pinned = not self.repairs and self._store.is_pinned(root)
-                if pinned or self._pull_root(root):
-                    complete.append(root)
-        except (UnavailableError, IncompleteError) as error:
-            self.report.errors.append(error)
-        return complete
+    def complete(self, root: Cid, take: Callable[[int], None] = _unlimited) -> bool:
+        """Complete the DAG below a root and pin it; say whether it is complete.
+
+        Args:
+            root: of an artifact or a document.
+            take: told the size of every new block before it is stored; what it raises ends this.
+
+        Raises:
+            UnavailableError, IncompleteError: if the peer gives no more; what came is kept.
+        """
+        self._take = take
+        return (not self.repairs and self._store.is_pinned(root)) or self._pull_root(root)
 
     def _pull_root(self, root: Cid) -> bool:
         before = len(self.report.missing)
@@ -101,12 +109,14 @@ class BlockPull:
         with self._store.batch() as batch:
             if is_worth_a_car(len(missing), len(leaves)):
                 for cid, block in self._by_car(root, missing):
+                    self._take(len(block))
                     batch.put(cid, block)
                     missing.discard(cid)
                     self.report.stored += 1
             for cid in leaves:
                 read = self._read(cid) if cid in missing else None
                 if read is not None:
+                    self._take(len(read))
                     batch.put(cid, read)
                     missing.discard(cid)
                     self.report.stored += 1
@@ -135,6 +145,7 @@ class BlockPull:
     def _fetch(self, cid: Cid) -> bytes | None:
         block = self._read(cid)
         if block is not None:
+            self._take(len(block))
             self._store.put_block(cid, block)
             self.report.stored += 1
         return block
@@ -157,13 +168,19 @@ class BlockPull:
 
 
 def pull_blocks(
-    home: Home, state: PeerState, origins: Sequence[str], pull: BlockPull, progress: Progress
+    home: Home,
+    state: PeerState,
+    origins: Sequence[str],
+    pull: BlockPull,
+    quota: Quota,
+    progress: Progress,
 ) -> None:
     """Complete what the entries held of some logs name; what is pinned is complete.
 
-    New entries are searched once for what they name; what blocks are missing of is remembered.
+    New entries are searched once for what they name; what blocks are missing of is remembered. A
+    root that several logs name counts for the first of them.
     """
-    wanted: dict[Cid, None] = {}
+    wanted: dict[Cid, str] = {}
     with home.reading() as database:
         for origin in origins:
             log = find_log(database, origin)
@@ -173,8 +190,28 @@ def pull_blocks(
                 _scan(log, 0 if pull.repairs else state.scanned(origin), state)
             except EvidenceError as error:
                 pull.report.errors.append(error)
-            wanted.update(dict.fromkeys(state.wanted(origin)))
-    state.complete(pull.pull(list(wanted), progress))
+            for root in state.wanted(origin):
+                wanted.setdefault(root, origin)
+    complete: list[Cid] = []
+    done = count()
+    try:
+        for origin, roots in groupby(wanted, key=wanted.__getitem__):
+            with quota.admitting_blocks(origin) as take, _noting(pull.report.errors, QuotaError):
+                for root in roots:
+                    progress("artifacts and documents", next(done), len(wanted))
+                    if pull.complete(root, take):
+                        complete.append(root)
+    except (UnavailableError, IncompleteError) as error:
+        pull.report.errors.append(error)
+    state.complete(complete)
+
+
+@contextmanager
+def _noting(errors: list[PnodeError], kind: type[PnodeError]) -> Iterator[None]:
+    try:
+        yield
+    except kind as error:
+        errors.append(error)
 
 
 def _scan(log: Log, start: int, state: PeerState) -> None:

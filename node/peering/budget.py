@@ -27,6 +27,7 @@ class SyncLimits:
         seconds: wall time for the peer, looked at before every read.
         entries_per_day: new entries of one log on a day, from any peer (`node.peering.quota`).
         bytes_per_day: their bytes.
+        block_bytes_per_day: bytes of new blocks of what one log names, on a day, from any peer.
     """
 
     logs: int = 1_024
@@ -37,6 +38,7 @@ class SyncLimits:
     seconds: float = 3_600.0
     entries_per_day: int = 2_000_000
     bytes_per_day: int = 2 << 30
+    block_bytes_per_day: int = 32 << 30
 
 
 class MeteredStream:

@@ -2,7 +2,7 @@
 
     peer      address, cursor, mark, contact, success, error
     offer     address, origin, size, pending      what each peer was last seen to hold
-    usage     origin, day, entries, bytes         what was taken of each log on a UTC day
+    usage     origin, day, entries, bytes, blocks what was taken of each log on a UTC day
     wanted    origin, root                        CIDs that entries name and blocks are missing of
     pushing   address                             a push that was begun and not finished
     scanned   origin, size                        up to where entries were searched for such CIDs
@@ -28,7 +28,7 @@ from ledger.cid import Cid
 from ledger.database import storage_errors
 
 PEERS_DATABASE: Final = "peers.db"
-_VERSION: Final = 2
+_VERSION: Final = 3
 _MAX_ERROR: Final = 500
 _SCHEMA: Final = f"""
 CREATE TABLE peer (address TEXT PRIMARY KEY, cursor TEXT NOT NULL, mark TEXT NOT NULL,
@@ -36,7 +36,7 @@ CREATE TABLE peer (address TEXT PRIMARY KEY, cursor TEXT NOT NULL, mark TEXT NOT
 CREATE TABLE offer (address TEXT, origin TEXT, size INTEGER NOT NULL, pending INTEGER NOT NULL,
     PRIMARY KEY (address, origin)) STRICT;
 CREATE TABLE usage (origin TEXT, day TEXT, entries INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    PRIMARY KEY (origin, day)) STRICT;
+    blocks INTEGER NOT NULL, PRIMARY KEY (origin, day)) STRICT;
 CREATE TABLE wanted (origin TEXT, root TEXT, PRIMARY KEY (origin, root)) STRICT;
 CREATE TABLE pushing (address TEXT PRIMARY KEY) STRICT;
 CREATE TABLE scanned (origin TEXT PRIMARY KEY, size INTEGER NOT NULL) STRICT;
@@ -67,10 +67,11 @@ class PeerRecord:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was taken of one log on one day."""
+    """What was taken of one log on one day: entries, their bytes, and those of its blocks."""
 
     entries: int = 0
     bytes: int = 0
+    blocks: int = 0
 
 
 class PeerState:
@@ -149,19 +150,20 @@ class PeerState:
 
     def usage(self, origin: str, day: str) -> Usage:
         """Return what was taken of a log on a day."""
-        sql = "SELECT entries, bytes FROM usage WHERE origin = ? AND day = ?"
+        sql = "SELECT entries, bytes, blocks FROM usage WHERE origin = ? AND day = ?"
         for row in self._query(sql, origin, day):
             return Usage(*row)
         return Usage()
 
-    def used(self, origin: str, day: str, entries: int, size: int) -> None:
+    def used(self, origin: str, day: str, usage: Usage) -> None:
         """Count what was taken of a log; counts of earlier days are dropped."""
         self._change("DELETE FROM usage WHERE origin = ? AND day < ?", [(origin, day)])
         sql = (
-            "INSERT INTO usage VALUES (?, ?, ?, ?) ON CONFLICT (origin, day) DO UPDATE SET"
-            " entries = entries + excluded.entries, bytes = bytes + excluded.bytes"
+            "INSERT INTO usage VALUES (?, ?, ?, ?, ?) ON CONFLICT (origin, day) DO UPDATE SET"
+            " entries = entries + excluded.entries, bytes = bytes + excluded.bytes,"
+            " blocks = blocks + excluded.blocks"
         )
-        self._change(sql, [(origin, day, entries, size)])
+        self._change(sql, [(origin, day, usage.entries, usage.bytes, usage.blocks)])
 
     def wanted(self, origin: str) -> list[Cid]:
         """Return the roots that entries of a log name and blocks are missing of, sorted."""

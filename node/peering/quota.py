@@ -2,14 +2,15 @@
 
 A log is spam for whoever follows it only because somebody it trusts does; a quota keeps it from
 filling the disk meanwhile. Days are those of UTC. An offer that is larger than what is left of the
-day is refused before it is read; nothing of it is kept, and the next day it is taken.
+day is refused before it is read; nothing of it is kept, and the next day it is taken. Of the
+blocks that its entries name, those that came before the limit are kept.
 
 How many logs are held is limited too, because others look at no more of the list they get here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,14 @@ from datetime import UTC, datetime, timedelta
 from ledger.errors import IncompleteError
 from node.clock import Clock
 from node.peering.budget import SyncLimits
-from node.peering.peerstate import PeerState
+from node.peering.peerstate import PeerState, Usage
+
+
+class QuotaError(IncompleteError):
+    """A log that brought as much as it may on one day."""
+
+    code = "quota"
+    default_hint = "sync again then, or raise the limit in peers.toml"
 
 
 class Quota:
@@ -33,7 +41,7 @@ class Quota:
         """Read new entries of a log within what is left of its day, given as limits.
 
         Raises:
-            IncompleteError: if the entries, or their bytes, are more than is left.
+            QuotaError: if the entries, or their bytes, are more than is left.
         """
         day = self._now()[:10]
         used = self._state.usage(origin, day)
@@ -65,13 +73,35 @@ class Quota:
 
     def used(self, origin: str, entries: int, size: int) -> None:
         """Count what was stored of a log."""
-        self._state.used(origin, self._now()[:10], entries, size)
+        self._state.used(origin, self._now()[:10], Usage(entries, size))
+
+    @contextmanager
+    def admitting_blocks(self, origin: str) -> Iterator[Callable[[int], None]]:
+        """Give what is told the size of every new block before it is stored for a log.
+
+        It raises:
+            QuotaError: if the bytes are more than is left of the day.
+        """
+        day = self._now()[:10]
+        most = self._limits.block_bytes_per_day
+        left = most - self._state.usage(origin, day).blocks
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if taken + size > left:
+                what = f"more than the {max(left, 0)} of {most} bytes of blocks"
+                text = f"{what} a day that are left (limit block_bytes_per_day)"
+                raise _exceeded(origin, text, day)
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self._state.used(origin, day, Usage(blocks=taken))
 
 
-def _exceeded(origin: str, what: str, day: str) -> IncompleteError:
+def _exceeded(origin: str, what: str, day: str) -> QuotaError:
     today = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
     free = (today + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return IncompleteError(
-        f"{origin}: {what}; free again at {free}",
-        hint="sync again then, or raise the limit in peers.toml",
-    )
+    return QuotaError(f"{origin}: {what}; free again at {free}")

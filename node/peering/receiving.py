@@ -105,10 +105,10 @@ class Receiver:
         offered = open_offer(key, note).checkpoint.size
         held = held_size(self._home, key.name)
         with PeerState.opened(self._home.path) as state:
+            quota = Quota(state, settings.limits, self._now)
             if offered > held and len(files) == 1:
                 report = LogReport(key.name, 0, held, UNCHANGED, offered)
             else:
-                quota = Quota(state, settings.limits, self._now)
                 log = OfferedLog(key.name, str(key), note)
                 report = take_log(self._home, source, log, quota)
                 if report.state == NEW:
@@ -121,7 +121,7 @@ class Receiver:
                 )
             pull = BlockPull(source, self._home.store, settings.limits)
             if report.size:
-                pull_blocks(self._home, state, [key.name], pull, silent)
+                pull_blocks(self._home, state, [key.name], pull, quota, silent)
         for error in pull.report.errors:
             raise error
         missing = tuple(dict.fromkeys(pull.report.missing))

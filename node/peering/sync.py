@@ -193,7 +193,7 @@ def _sync(
     pull, pushed = BlockPull(source, home.store, limits, trust_pins=not repair), Pushed()
     if not any(isinstance(error, UnavailableError) for error in errors):
         origins = [report.origin for report in reports if report.state != REFUSED]
-        pull_blocks(home, state, origins, pull, progress)
+        pull_blocks(home, state, origins, pull, quota, progress)
         if poster is not None:
             pushed = _push(home, poster, state, reports, errors, progress)
     blocks = pull.report

@@ -38,6 +38,7 @@ from node.peering.export import export
 from node.peering.loglist import encode_frontier
 from node.peering.peers import add_peer
 from node.peering.pull import is_new, read_entries, read_offer
+from node.peering.quota import QuotaError
 from node.peering.source import DirectorySource
 from node.peering.sync import COMPLETE, ENTRIES_ONLY, REFUSED, sync
 from node.reading import load_view
@@ -610,6 +611,29 @@ def test_missing_blocks_are_reported_and_fetched_next_time(tmp_path: Path) -> No
     assert sync(home, peer).state == COMPLETE
     assert [path for path in peer.requests if path.startswith("/ipfs/")] == [gone]
     assert list(home.store.pins()) == [root]
+
+
+def test_a_daily_quota_of_block_bytes_is_kept_and_spares_other_logs(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    peer, root = peer_with_artifact()
+    large, other = SimulatedLog(9).grow(3), SimulatedLog(10).grow(1)
+    large.add("artifact", cid=str(root))
+    small = b"a document of another log"
+    peer.files[f"/ipfs/{Cid.of(small)}"] = small
+    other.add("document", record=str(Cid.of(small)))
+    peer.list(large, other)
+    sizes = {path: len(peer.files[path]) for path in blocks_of(peer)}
+    limits = SyncLimits(block_bytes_per_day=max(sizes.values()) + len(small))
+    report = sync(home, peer, limits=limits, now=lambda: "2026-11-24T23:00:00Z")
+    (error,) = report.errors
+    assert isinstance(error, QuotaError)
+    assert "block_bytes_per_day" in error.message
+    assert 0 < sum(map(sizes.__getitem__, held_blocks(home.store, peer))) < sum(sizes.values())
+    assert list(home.store.pins()) == [Cid.of(small)]
+    again = sync(home, peer, limits=limits, now=lambda: "2026-11-24T23:30:00Z")
+    assert again.blocks == 0
+    assert sync(home, peer, now=lambda: "2026-11-25T00:00:00Z").state == COMPLETE
+    assert set(home.store.pins()) == {root, Cid.of(small)}
 
 
 def test_an_interrupted_pull_continues_where_it_stopped(tmp_path: Path) -> None:

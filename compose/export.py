@@ -62,6 +62,11 @@ def export_adapter(
             "this composition does not yield one adapter",
             hint="only weight merges of at least one member can be exported",
         )
+    if not merged:
+        raise MethodError(
+            "this composition is the base: every member has weight zero, so there is no adapter",
+            hint="leave out the export, or let the method search longer",
+        )
     if assembly.coefficients is not None and rank is None:
         factors = _concatenated(context, assembly.coefficients)
     else:

@@ -25,7 +25,7 @@ from ledger.encoding import canonical_json
 
 _WORD = 2**64
 _HALF_WORD = 2**32
-_TWELVE = 12
+BELL_WORDS = 12
 
 
 def draw(
@@ -57,6 +57,6 @@ def bell(bits: npt.NDArray[np.uint64]) -> Fraction:
     The sum of twelve (Irwin-Hall) stands in for a normal variable, which no integer arithmetic
     yields; it never leaves -6..6.
     """
-    if len(bits) != _TWELVE:
-        raise ValueError(f"{len(bits)} integers, {_TWELVE} are summed")
-    return sum(uniform(bits), Fraction(-_TWELVE, 2))
+    if len(bits) != BELL_WORDS:
+        raise ValueError(f"{len(bits)} integers, {BELL_WORDS} are summed")
+    return sum(uniform(bits), Fraction(-BELL_WORDS, 2))

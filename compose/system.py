@@ -5,9 +5,10 @@ hold the same system: sha256 of the canonical JSON of
 
     {"schema": "pnode.system/1", "base", "method": {"name", "version"}, ...}
 
-with "deltas", the digest of the merged deltas, for a merge, which is all that a merge is; and with
-"members" (tensor digests by id), "parameters" and the digest of what was fitted for the others. A
-system without members is the base alone: it has neither method nor members.
+with "deltas", the digest of the merged deltas, for a merge, which is all that a merge is, and the
+weights if it learned them; and with "members" (tensor digests by id), "parameters" and the digest
+of what was fitted for the others. A system without members is the base alone: it has neither
+method nor members.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,10 @@ def workshop(tiny_base: Path, tiny_adapters: list[Path]) -> Workshop:
         for number, path in enumerate(tiny_adapters)
     }
     exact = exact_suite("exact", prompts(), ["?"] * len(prompts()))
-    return Workshop(base, adapters, (exact,), exact)
+    shop = Workshop(base, adapters, (exact,), exact)
+    # Methods that search find the mean of two members.
+    (said,) = shop.answers(shop.assemble("merge.linear", shop.ids[:2]))
+    return replace(shop, dev=exact_suite("dev", prompts(), [str(each) or "?" for each in said]))
 
 
 def export(
@@ -75,6 +79,8 @@ def peft_answers(base: BaseModel, adapter: Path) -> list[str]:
         ("merge.linear", {"form": "sum", "scale": "-0.75"}, 12),
         ("merge.ties", {"density": "0.4"}, 16),
         ("merge.dare_ties", {}, 16),
+        ("merge.greedy_soup", {}, 6),
+        ("merge.lorahub", {"objective": "loss", "budget": "6"}, 12),
     ],
 )
 def test_peft_gives_the_same_greedy_answers(
@@ -115,6 +121,8 @@ def test_only_merges_of_somebody_can_be_exported(workshop: Workshop, tmp_path: P
     for method, members in (("logit.select", None), ("merge.linear", [])):
         with pytest.raises(MethodError, match="does not yield one adapter"):
             export(workshop, tmp_path / "out", method, members)
+    with pytest.raises(MethodError, match="this composition is the base"):
+        export(workshop, tmp_path / "out", "merge.lorahub", budget="1")
     assert not (tmp_path / "out").exists()
 
 

@@ -24,6 +24,9 @@ from compose.suite import Item, Suite
 
 Coefficients = tuple[Fraction, ...]
 
+GRID = 1_000_000
+"""Searched weights are multiples of 1 / GRID, so that a search stays exact and short to write."""
+
 _EVERYBODY = np.ones((1, 0), dtype=np.bool_)
 _QUESTIONS_AT_ONCE = 256
 
@@ -97,6 +100,11 @@ def learned_sum(context: Context, coefficients: Coefficients) -> Assembly:
 def unit(number: int, members: int) -> Coefficients:
     """Return the coefficients of one member alone."""
     return tuple(Fraction(int(each == number)) for each in range(members))
+
+
+def on_grid(weight: Fraction) -> Fraction:
+    """Return the nearest multiple of 1e-6, the even one of two."""
+    return Fraction(round(weight * GRID), GRID)
 
 
 def ranked(scores: Sequence[Fraction]) -> list[int]:

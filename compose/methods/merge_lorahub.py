@@ -23,12 +23,11 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import ClassVar
 
-from compose.methods.devscores import Coefficients, DevScores, learned_sum
+from compose.methods.devscores import Coefficients, DevScores, learned_sum, on_grid
 from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
 from compose.streams import BELL_WORDS, bell, draw
 
 SIGMA, GROW, SHRINK = Fraction(1, 2), Fraction(13, 10), Fraction(9, 10)
-GRID = 1_000_000
 
 
 class MergeLorahub(Method):
@@ -77,6 +76,6 @@ def child(context: Context, parent: Coefficients, sigma: Fraction, step: int) ->
     weights = []
     for member, weight in zip(context.members, parent, strict=True):
         bits = draw(context.seed, MergeLorahub.name, member.id, step, count=BELL_WORDS)
-        moved = Fraction(round((weight + sigma * bell(bits)) * GRID), GRID)
+        moved = on_grid(weight + sigma * bell(bits))
         weights.append(min(max(moved, -bound), bound))
     return tuple(weights)

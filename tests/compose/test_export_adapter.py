@@ -81,6 +81,7 @@ def peft_answers(base: BaseModel, adapter: Path) -> list[str]:
         ("merge.dare_ties", {}, 16),
         ("merge.greedy_soup", {}, 6),
         ("merge.lorahub", {"objective": "loss", "budget": "6"}, 12),
+        ("merge.model_swarms", {"steps": "1"}, 10),
     ],
 )
 def test_peft_gives_the_same_greedy_answers(

@@ -28,7 +28,7 @@ from compose.system import System, assemble, open_context
 from tests.compose.systems import Workshop, choice_suite, cid_of, exact_suite, prompts
 
 MERGES = sorted(name for name, method in METHODS.items() if method.level == "weight")
-SEEDED = {"merge.dare_ties", "merge.lorahub"}
+SEEDED = {"merge.dare_ties", "merge.lorahub", "merge.model_swarms"}
 """Methods that draw random numbers; for all others the seed means nothing."""
 
 LEARNS_ITS_WEIGHT = {"merge.lorahub"}
@@ -36,6 +36,7 @@ LEARNS_ITS_WEIGHT = {"merge.lorahub"}
 
 QUICK: Mapping[str, Mapping[str, str]] = {
     "merge.lorahub": {"objective": "loss", "budget": "6"},
+    "merge.model_swarms": {"steps": "3"},
 }
 """Parameters with which a search is short and finds something."""
 
@@ -373,7 +374,7 @@ def test_a_sum_is_scored_once_for_all_coalitions(
     assert len(scored) == before
 
 
-@pytest.mark.parametrize("method", ["merge.greedy_soup", "merge.lorahub"])
+@pytest.mark.parametrize("method", ["merge.greedy_soup", "merge.lorahub", "merge.model_swarms"])
 def test_a_search_reports_its_progress_to_the_end(workshop: Workshop, method: str) -> None:
     reported: list[tuple[int, int]] = []
     context = replace(
@@ -382,3 +383,22 @@ def test_a_search_reports_its_progress_to_the_end(workshop: Workshop, method: st
     METHODS[method].assemble(context)
     total = reported[0][1]
     assert reported == [(done, total) for done in range(1, total + 1)]
+
+
+def test_a_swarm_is_at_least_as_good_as_its_best_member(workshop: Workshop) -> None:
+    alone = [solved(workshop, workshop.assemble("merge.linear", [each])) for each in workshop.ids]
+    assert solved(workshop, system(workshop, "merge.model_swarms", steps="5")) > max(alone)
+
+
+def test_a_swarm_without_patience_ends_early(workshop: Workshop) -> None:
+    hopeless = exact_suite("hopeless", prompts()[:3], ["9 9 9 9 9 9"] * 3)
+    reported: list[tuple[int, int]] = []
+    context = replace(
+        context_of(workshop, "merge.model_swarms"),
+        dev=hopeless,
+        parameters={"steps": "10", "patience": "2"},
+        progress=lambda done, total: reported.append((done, total)),
+    )
+    assembly = METHODS["merge.model_swarms"].assemble(context)
+    assert assembly.coefficients == (1, 0, 0, 0)
+    assert reported[-1] == (4 * 3, 4 * 11)

@@ -14,13 +14,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INTEROP := .venv-interop
 INTEROP_READY := $(INTEROP)/.ready
 
-.PHONY: demo test interop check fix bench clean
+.PHONY: demo test coverage interop check fix bench clean
 
 demo: $(READY)
 	$(BIN)/pnode demo --keep demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+coverage: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered
 
 interop: $(READY) $(INTEROP_READY)
 	PNODE_REQUIRE_INTEROP=1 $(BIN)/python -m pytest tests/interop

@@ -35,6 +35,7 @@ def main(sizes: list[int]) -> None:
         compare("SV", players, fractions=False)
     compare("SV", 16, fractions=True)
     compare("SII", 12, fractions=False)
+    closed_forms()
     print(f"extra memory of n = 20 exact: {_extra_memory(20) / 2**20:.0f} MiB")
 
 
@@ -65,6 +66,33 @@ def compare(index: str, players: int, *, fractions: bool) -> None:
         f"{what}  ours {seconds * 1e3:9.3f} ms  shapiq {theirs['seconds'] * 1e3:9.1f} ms  "
         f"{ratio:6.0f} x faster, values agree within {gap:.0e}"
     )
+
+
+def closed_forms() -> None:
+    """Time the closed forms that shapiq has no counterpart of."""
+    from attribution import closed, votes
+
+    source = np.random.default_rng(1)
+    scores, solved = source.random((10_000, 1_000)), source.integers(0, 2, (10_000, 1_000))
+    outcome, base = solved.astype(float), np.zeros(10_000)
+
+    def router() -> Any:
+        return closed.priority(np.argsort(-scores, axis=1), outcome, base)
+
+    likelihoods = source.integers(-(10**6), 0, (16, 1_000, 4))
+    answer = source.integers(0, 4, 1_000)
+    parties = tuple(votes.Party(voters, wins_ties=True) for voters in (15, 10, 5))
+    jobs: dict[str, Callable[[], Any]] = {
+        "router, 1,000 players x 10,000 items": router,
+        "2^16 products of experts x 1,000 items": lambda: closed.choice_table(
+            likelihoods, likelihoods[0], answer
+        ),
+        "plurality, 50 voters of 4 answers": lambda: votes.plurality.__wrapped__(
+            20, parties, base_right=True
+        ),
+    }
+    for name, work in jobs.items():
+        print(f"{name:40s} {min(_seconds(work) for _ in range(2)):.3f} s")
 
 
 def peer(job: dict[str, Any], table: Any) -> Any:

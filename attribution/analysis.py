@@ -13,6 +13,7 @@ from typing import Literal
 from attribution import axioms, exact, permutation
 from attribution.axioms import Check
 from attribution.errors import EstimatorError, RecomputeError, TableError
+from attribution.evidence import Evidence
 from attribution.game import ItemValues, mean
 from attribution.interval import (
     Interval,
@@ -118,7 +119,7 @@ class Interaction:
 
 
 def analyse(
-    table: CoalitionTable,
+    table: Evidence,
     estimator: Estimator,
     *,
     confidence: str,
@@ -160,7 +161,7 @@ def analyse(
     )
 
 
-def interactions(table: CoalitionTable, *, confidence: str) -> tuple[Interaction, ...]:
+def interactions(table: Evidence, *, confidence: str) -> tuple[Interaction, ...]:
     """Return the Shapley interaction index of every pair, strongest first.
 
     Raises:
@@ -193,11 +194,13 @@ def check_seed(seed: str | None) -> str:
 
 
 def _estimate(
-    table: CoalitionTable, estimator: Estimator
+    table: Evidence, estimator: Estimator
 ) -> tuple[ItemValues, PairSums | None, tuple[Fraction, ...], int]:
     """Return values per item, pair sums, the totals by an independent route, coalitions planned."""
     if estimator.name == "exact":
         return exact.item_values(table), None, exact.shapley(table), 1 << len(table.players)
+    if not isinstance(table, CoalitionTable):
+        raise EstimatorError("values are sampled from a table of coalitions only")
     pairs = estimator.pairs or 0
     plan = estimator.plan(table.lock, len(table.players))
     planned = set()
@@ -216,7 +219,7 @@ def _estimate(
 
 
 def _player_values(
-    table: CoalitionTable, estimator: Estimator, items: ItemValues, spread: Spread, level: Fraction
+    table: Evidence, estimator: Estimator, items: ItemValues, spread: Spread, level: Fraction
 ) -> tuple[PlayerValue, ...]:
     by_suite = items.by_suite(table.suites)
     totals = tuple(mean(row) for row in by_suite)
@@ -248,7 +251,7 @@ def _player_values(
 
 
 def _check_identical(
-    table: CoalitionTable, identical: Sequence[Sequence[str]]
+    table: Evidence, identical: Sequence[Sequence[str]]
 ) -> tuple[tuple[str, ...], ...]:
     groups = tuple(sorted(tuple(sorted(group)) for group in identical))
     members = [player for group in groups for player in group]

@@ -14,16 +14,23 @@ from typing import Final, Literal
 
 from attribution.analysis import Analysis, Estimator, analyse, check_seed
 from attribution.errors import EstimatorError, OutcomeError
+from attribution.evidence import Evidence, check_players, check_suites
 from attribution.exact import MAX_PLAYERS_EXACT
 from attribution.game import Suite
+from attribution.growing import Answer, Ask, grow
 from attribution.interval import spread_of
 from attribution.outcomes import Outcomes, pack
 from attribution.permutation import PermutationPlan, RunningSums
 from attribution.quantile import parse_confidence
 from attribution.table import MAX_ROWS, CoalitionTable
+from attribution.treetable import TreeTable
 from ledger.cid import Cid
 
 DEFAULT_BUDGET: Final = 2000
+MAX_PLAYERS_LISTED: Final = 8
+"""The most players whose coalitions are listed one by one although trees would settle them."""
+MAX_ANSWERS: Final = 4096
+"""The most answers about one item that are asked for before trees are given up."""
 MAX_PLAYERS_UNASKED: Final = 16
 """The most players whose coalitions are all evaluated without a budget that says so."""
 BATCH_PAIRS: Final = 16
@@ -43,6 +50,8 @@ class TableSource:
         suites: what each row is scored on, in the order of its outcomes.
         evaluate: yields (mask, outcomes) for every mask asked for, in any order.
         known: rows from earlier runs of the same lock and suites.
+        ask: answers a coalition's request about one item and says who had a say, for methods that
+            select speakers (`growing`); None for others.
     """
 
     lock: Cid
@@ -50,11 +59,15 @@ class TableSource:
     suites: tuple[Suite, ...]
     evaluate: Callable[[Sequence[int]], Iterable[Row]]
     known: Mapping[int, Outcomes | bytes]
+    ask: Ask | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CoalitionCounts:
-    """How many coalitions this run evaluated, how many it knew, and their sum."""
+    """How many coalitions this run evaluated, how many it knew, and their sum.
+
+    For decision trees what is counted are answers of one coalition about one item.
+    """
 
     evaluated: int
     cached: int
@@ -65,7 +78,7 @@ class CoalitionCounts:
 class Attribution:
     """The table that was filled, what follows from it, and what it cost."""
 
-    table: CoalitionTable
+    table: Evidence
     analysis: Analysis
     counts: CoalitionCounts
 
@@ -84,8 +97,9 @@ def attribute(
     """Compute what every contribution is worth.
 
     Args:
-        estimator: `auto` is exact if the budget reaches for all coalitions of up to 20 players, or
-            none is given and there are at most 16; else permutations.
+        estimator: `auto` is exact by decision trees where the method selects speakers and there are
+            more than 8 players; exact by the table of all coalitions if the budget reaches for all
+            of up to 20 players, or none is given and there are at most 16; else permutations.
         budget: most distinct coalitions in the table; 2000 if not given and sampling.
         confidence: of the intervals, a decimal string.
         seed: of the sampling plan; for a published value, something fixed after the lock.
@@ -99,6 +113,14 @@ def attribute(
     """
     level = parse_confidence(confidence)
     target = _parse_target(target_half_width)
+    if _by_trees(table_source, estimator, budget):
+        grown = _grow(table_source, progress or _ignore)
+        if grown is not None:
+            reason = f"{_named(estimator)}: {grown.reason}"
+            analysis = analyse(
+                grown.table, Estimator("exact", reason), confidence=confidence, identical=identical
+            )
+            return Attribution(grown.table, analysis, CoalitionCounts(grown.asked, 0, grown.asked))
     filler = _Filler(table_source, progress)
     chosen, reason = _choose(estimator, len(table_source.players), budget)
     if chosen == "exact":
@@ -116,6 +138,53 @@ def attribute(
     return Attribution(table, analysis, filler.counts())
 
 
+@dataclass(frozen=True, slots=True)
+class _Grown:
+    table: TreeTable
+    asked: int
+    reason: str
+
+
+def _by_trees(source: TableSource, estimator: str, budget: int | None) -> bool:
+    """Whether values shall come from decision trees: not where a table of all is small."""
+    if source.ask is None or estimator not in ("auto", "exact"):
+        return False
+    total = 1 << len(source.players)
+    return len(source.players) > MAX_PLAYERS_LISTED or (budget is not None and total > budget)
+
+
+def _grow(source: TableSource, progress: Progress) -> _Grown | None:
+    """Settle all coalitions of every item, or return None where that takes too many answers."""
+    assert source.ask is not None
+    players, items = len(source.players), sum(suite.items for suite in source.suites)
+    check_players(source.players)
+    check_suites(source.suites)
+    asked, ask = 0, source.ask
+
+    def counting(requests: Sequence[tuple[int, int]]) -> Iterable[Answer]:
+        nonlocal asked
+        asked += len(requests)
+        answers = ask(requests)
+        # An item needs an answer for each leaf of its tree; how many those are shows at the end.
+        progress(items - len(requests), items)
+        return answers
+
+    trees = grow(items, players, counting, MAX_ANSWERS)
+    if trees is None:
+        return None
+    progress(items, items)
+    table = TreeTable.of(source.lock, source.players, source.suites, trees)
+    reason = (
+        f"{players} players; the method selects speakers, so {asked} answers settle all "
+        f"{1 << players} coalitions on {items} items"
+    )
+    return _Grown(table, asked, reason)
+
+
+def _named(estimator: str) -> str:
+    return "requested" if estimator == "exact" else "automatic"
+
+
 def _choose(
     estimator: str, players: int, budget: int | None
 ) -> tuple[Literal["exact", "permutation"], str]:
@@ -129,8 +198,7 @@ def _choose(
     if estimator not in ("auto", "exact"):
         raise EstimatorError(f"estimator '{estimator}' is unknown; there are exact and permutation")
     if players <= MAX_PLAYERS_EXACT and affordable:
-        named = "requested" if estimator == "exact" else "automatic"
-        return "exact", f"{named}: {players} players, {total} coalitions"
+        return "exact", f"{_named(estimator)}: {players} players, {total} coalitions"
     limit = f"at most {MAX_PLAYERS_EXACT} players are computed exactly"
     if players <= MAX_PLAYERS_EXACT and budget is None:
         limit = f"{total} coalitions are evaluated only with a budget that allows them"

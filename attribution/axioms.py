@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from attribution.evidence import Evidence
 from attribution.game import mean
 from attribution.interval import Spread
-from attribution.table import CoalitionTable
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 
@@ -28,37 +28,20 @@ class Check:
     detail: str
 
 
-def efficiency_gap(table: CoalitionTable, values: Sequence[Fraction]) -> Fraction:
+def efficiency_gap(table: Evidence, values: Sequence[Fraction]) -> Fraction:
     """Return the sum of the values less v(N) - v({}); zero if nothing was lost or invented."""
     return sum(values, Fraction(0)) - (table.value(table.everyone) - table.value(0))
 
 
-def null_players(table: CoalitionTable) -> tuple[int, ...]:
-    """Return the players that change no outcome in any evaluated pair of coalitions.
-
-    A zero-effect adapter need not be one: under averaging its presence dilutes the others, changes
-    outcomes, and may rightly earn a negative value.
-    """
-    return tuple(
-        player
-        for player in range(len(table.players))
-        if all(
-            table.rows.get(mask | 1 << player, row) == row
-            for mask, row in table.rows.items()
-            if not mask >> player & 1
-        )
-    )
-
-
-def check_efficiency(table: CoalitionTable, values: Sequence[Fraction]) -> Check:
+def check_efficiency(table: Evidence, values: Sequence[Fraction]) -> Check:
     """Require that the values sum exactly to what the whole adds to the base."""
     gap = efficiency_gap(table, values)
     return Check("efficiency", _verdict(holds=gap == 0), f"gap {gap}, computed without rounding")
 
 
-def check_null_players(table: CoalitionTable, values: Sequence[Fraction]) -> Check:
+def check_null_players(table: Evidence, values: Sequence[Fraction]) -> Check:
     """Require that a player which never changes an outcome has the value 0."""
-    silent = null_players(table)
+    silent = table.null_players()
     for player in silent:
         if values[player] != 0:
             detail = f"{table.players[player]} changes no outcome but has value {values[player]}"
@@ -70,7 +53,7 @@ def check_null_players(table: CoalitionTable, values: Sequence[Fraction]) -> Che
 
 
 def check_symmetry(
-    table: CoalitionTable,
+    table: Evidence,
     values: Sequence[Fraction],
     spread: Spread,
     identical: Sequence[Sequence[str]],
@@ -110,13 +93,16 @@ def check_additivity(
     )
 
 
-def check_coalitions(table: CoalitionTable, planned: int) -> Check:
+def check_coalitions(table: Evidence, planned: int) -> Check:
     """State how much of the game was evaluated; nothing missing is ever imputed."""
     total = 1 << len(table.players)
+    if table.evaluated is None:
+        detail = f"all {total} coalitions follow from the trees of {table.items} items"
+        return Check("coalitions", "pass", detail)
     if table.complete:
         return Check("coalitions", "pass", f"all {total} coalitions evaluated, none missing")
     detail = f"all {planned} planned coalitions evaluated, of {total} that exist"
-    return Check("coalitions", _verdict(holds=len(table.rows) == planned), detail)
+    return Check("coalitions", _verdict(holds=table.evaluated == planned), detail)
 
 
 def _verdict(*, holds: bool) -> Verdict:

@@ -26,9 +26,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution import treetable
 from attribution.errors import EstimatorError, MissingCoalitionsError
+from attribution.evidence import Evidence
 from attribution.game import ItemValues, mean
 from attribution.table import CoalitionTable, all_counts
+from attribution.treetable import TreeTable
 
 MAX_PLAYERS_EXACT: Final = 20
 _CHUNK_CELLS = 1 << 22
@@ -117,20 +120,24 @@ def interaction_numerators(cells: Cells) -> Cells:
     return result
 
 
-def item_values(table: CoalitionTable) -> ItemValues:
+def item_values(table: Evidence) -> ItemValues:
     """Return the exact Shapley value of every player on every item.
 
     Raises:
         MissingCoalitionsError: if the table is not complete.
-        EstimatorError: for more than 20 players.
+        EstimatorError: for more than 20 players, unless the table holds trees.
     """
+    if isinstance(table, TreeTable):
+        return treetable.item_values(table)
     parts = [shapley_numerators(cells) for cells in _item_games(table, np.dtype(np.int32))]
     numerators = np.concatenate(parts, axis=1)[:, : table.items].astype(np.int64)
     return ItemValues(numerators, lcm(*range(1, len(table.players) + 1)))
 
 
-def item_interactions(table: CoalitionTable) -> ItemValues:
+def item_interactions(table: Evidence) -> ItemValues:
     """Return the pairwise interaction index on every item, one row per pair i < j in order."""
+    if isinstance(table, TreeTable):
+        return treetable.item_interactions(table)
     first, second = np.triu_indices(len(table.players), k=1)
     parts = [
         interaction_numerators(cells)[first, second]
@@ -140,10 +147,12 @@ def item_interactions(table: CoalitionTable) -> ItemValues:
     return ItemValues(numerators, lcm(*range(1, len(table.players))))
 
 
-def suite_values(table: CoalitionTable) -> tuple[tuple[Fraction, ...], ...]:
+def suite_values(table: Evidence) -> tuple[tuple[Fraction, ...], ...]:
     """Return the exact Shapley value of every player on every suite, from the counts alone."""
-    _require_complete(table)
-    numerators = shapley_numerators(all_counts(table).T).tolist()
+    if isinstance(table, TreeTable):
+        return treetable.suite_values(table)
+    whole = _require_complete(table)
+    numerators = shapley_numerators(all_counts(whole).T).tolist()
     common = lcm(*range(1, len(table.players) + 1))
     return tuple(
         tuple(
@@ -154,15 +163,16 @@ def suite_values(table: CoalitionTable) -> tuple[tuple[Fraction, ...], ...]:
     )
 
 
-def shapley(table: CoalitionTable) -> tuple[Fraction, ...]:
+def shapley(table: Evidence) -> tuple[Fraction, ...]:
     """Return the exact Shapley value of every player in the game `mean-accuracy`."""
     return tuple(mean(row) for row in suite_values(table))
 
 
-def banzhaf(table: CoalitionTable) -> tuple[Fraction, ...]:
+def banzhaf(table: Evidence) -> tuple[Fraction, ...]:
     """Return the raw Banzhaf value: the plain mean of a player's marginal contributions."""
-    _require_complete(table)
-    counts = all_counts(table).T
+    if isinstance(table, TreeTable):
+        return treetable.banzhaf(table)
+    counts = all_counts(_require_complete(table)).T
     players = len(table.players)
     numerators = (2 * fold(counts) - counts.sum(axis=-1)).tolist()
     return tuple(
@@ -176,7 +186,7 @@ def banzhaf(table: CoalitionTable) -> tuple[Fraction, ...]:
     )
 
 
-def leave_one_out(table: CoalitionTable) -> tuple[Fraction, ...]:
+def leave_one_out(table: Evidence) -> tuple[Fraction, ...]:
     """Return what the whole loses without each player, v(N) - v(N without i).
 
     Raises:
@@ -188,7 +198,7 @@ def leave_one_out(table: CoalitionTable) -> tuple[Fraction, ...]:
     )
 
 
-def alone(table: CoalitionTable) -> tuple[Fraction, ...]:
+def alone(table: Evidence) -> tuple[Fraction, ...]:
     """Return what each player adds to the base on its own, v({i}) - v({}).
 
     Raises:
@@ -220,17 +230,16 @@ def _sizes(players: int) -> NDArray[np.int8]:
     return sizes
 
 
-def _item_games(table: CoalitionTable, dtype: np.dtype[np.signedinteger]) -> Iterator[Cells]:
+def _item_games(table: Evidence, dtype: np.dtype[np.signedinteger]) -> Iterator[Cells]:
     """Yield the items as games of zeros and ones, in whole bytes of items, padding included."""
-    _require_complete(table)
-    packed = table.all_packed()
+    packed = _require_complete(table).all_packed()
     step = max(1, _CHUNK_CELLS // (8 * packed.shape[0]))
     for start in range(0, packed.shape[1], step):
         bits = np.unpackbits(packed[:, start : start + step], axis=1)
         yield bits.T.astype(dtype, order="C")
 
 
-def _require_complete(table: CoalitionTable) -> None:
+def _require_complete(table: Evidence) -> CoalitionTable:
     players = len(table.players)
     if players > MAX_PLAYERS_EXACT:
         raise EstimatorError(
@@ -238,9 +247,12 @@ def _require_complete(table: CoalitionTable) -> None:
             "are computed exactly",
             hint="use --estimator permutation",
         )
+    if not isinstance(table, CoalitionTable):
+        raise EstimatorError(f"a table of schema {table.schema} has no lines for coalitions")
     if not table.complete:
         absent = (1 << players) - len(table.rows)
         first = next(table.missing())
         raise MissingCoalitionsError(
             f"table: {absent} of {1 << players} coalitions are missing, first {first:x}"
         )
+    return table

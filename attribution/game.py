@@ -23,6 +23,8 @@ GAME_NAME: Final = "mean-accuracy"
 EMPTY_COALITION: Final = "empty coalition is the base model alone"
 
 Counts = NDArray[np.int64]
+Integers = NDArray[np.int64] | NDArray[np.object_]
+"""Integers of any size: Python's where 64 bits may not hold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,10 @@ class Suite:
 class ItemValues:
     """The value of every player on every item: `numerators[player, item] / denominator`."""
 
-    numerators: Counts
+    numerators: Integers
     denominator: int
 
-    def sums(self, suites: Sequence[Suite]) -> Counts:
+    def sums(self, suites: Sequence[Suite]) -> Integers:
         """Return the numerators summed over the items of each suite, shape [players, suites]."""
         starts = [part.start for part in suite_slices(suites)]
         return np.add.reduceat(self.numerators, starts, axis=1)

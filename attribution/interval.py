@@ -23,7 +23,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from attribution.game import ItemValues, Suite, suite_slices
+from attribution.game import Integers, ItemValues, Suite, suite_slices
 from attribution.permutation import PairSums
 from attribution.quantile import ends, root, scaled, student_quantile, up
 
@@ -168,7 +168,7 @@ def _contrast(covariance: Covariance | None, first: int, second: int) -> Fractio
     return covariance[first][first] + covariance[second][second] - 2 * covariance[first][second]
 
 
-def _items_covariance(numerators: NDArray[np.int64]) -> Covariance:
+def _items_covariance(numerators: Integers) -> Covariance:
     """Return the covariance of the mean over the items of one suite, in numerator units."""
     return _covariance_of_mean(numerators.T)
 
@@ -177,7 +177,7 @@ def _pairs_covariance(pairs: PairSums) -> Covariance:
     return _sum_covariances([_covariance_of_mean(pairs.numerators)], pairs.denominator**2)
 
 
-def _covariance_of_mean(rows: NDArray[np.int64] | NDArray[np.object_]) -> Covariance:
+def _covariance_of_mean(rows: Integers) -> Covariance:
     """Return the covariance matrix of the mean of independent rows, shape [rows, players]."""
     size = len(rows)
     gram = _gram(rows).tolist()
@@ -189,7 +189,7 @@ def _covariance_of_mean(rows: NDArray[np.int64] | NDArray[np.object_]) -> Covari
     )
 
 
-def _gram(rows: NDArray[np.int64] | NDArray[np.object_]) -> NDArray[np.object_]:
+def _gram(rows: Integers) -> NDArray[np.object_]:
     """Return the exact products of all pairs of columns, each summed over at most 2^20 rows."""
     if rows.dtype == np.object_:
         return np.asarray(rows.T @ rows, dtype=np.object_)

@@ -20,12 +20,12 @@ from typing import Any, Final, Literal, cast
 
 from attribution.analysis import Analysis, Estimator, PlayerValue, analyse
 from attribution.errors import RecomputeError, RecordError
+from attribution.evidence import Evidence
 from attribution.game import EMPTY_COALITION, GAME_NAME
 from attribution.interval import Interval
 from attribution.permutation import MAX_WORK
 from attribution.schema import RECORD_SHAPE, SCHEMA
 from attribution.shape import check_shape
-from attribution.table import CoalitionTable
 from ledger.cid import RAW, Cid
 from ledger.encoding import canonical_json, parse_canonical_json
 from ledger.errors import MalformedError, PnodeError
@@ -50,7 +50,7 @@ class Subject:
     table_cid: Cid | None = None
 
 
-def build_record(table: CoalitionTable, analysis: Analysis, subject: Subject) -> dict[str, Any]:
+def build_record(table: Evidence, analysis: Analysis, subject: Subject) -> dict[str, Any]:
     """Return the record of an analysis, ready to encode.
 
     Raises:
@@ -86,7 +86,8 @@ def build_record(table: CoalitionTable, analysis: Analysis, subject: Subject) ->
             "cid": str(subject.table_cid or Cid.of(encoded)),
             "sha256": hashlib.sha256(encoded).hexdigest(),
             "root": table.root().hex(),
-            "coalitions": len(table.rows),
+            "schema": table.schema,
+            "coalitions": table.evaluated,
         },
         "confidence": analysis.confidence,
         "values": [_value(worth, _author(subject, worth.player)) for worth in analysis.values],
@@ -121,7 +122,7 @@ def parse_record(data: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", record)
 
 
-def recompute(record: Mapping[str, Any], table: CoalitionTable) -> None:
+def recompute(record: Mapping[str, Any], table: Evidence) -> None:
     """Compute everything in a record again from the table and compare exactly.
 
     Raises:
@@ -162,7 +163,7 @@ def _check_form(record: Any) -> None:
         )
 
 
-def _check_same_game(record: Mapping[str, Any], table: CoalitionTable) -> None:
+def _check_same_game(record: Mapping[str, Any], table: Evidence) -> None:
     """Compare what names the game before what follows from it, for an error that explains."""
     players = tuple(player["contribution"] for player in record["players"])
     if players != table.players:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from attribution import shape
+from attribution import shape, table, treetable
+from attribution.evidence import MAX_NAME
 from attribution.game import EMPTY_COALITION, GAME_NAME
-from attribution.table import MAX_NAME
 
 SCHEMA: Final = "pnode.attribution-record/1"
 
@@ -40,7 +40,8 @@ RECORD_SHAPE: Final[shape.Shape] = {
         "cid": shape.cid,
         "sha256": shape.sha256,
         "root": shape.sha256,
-        "coalitions": shape.natural,
+        "schema": shape.one_of(table.SCHEMA, treetable.SCHEMA),
+        "coalitions": shape.nullable(shape.natural),
     },
     "confidence": shape.text(20),
     "values": [

@@ -32,6 +32,7 @@ from node.reading import load_view
 if TYPE_CHECKING:
     from attribution.analysis import Interaction
     from attribution.axioms import Check
+    from attribution.evidence import Evidence
     from attribution.reportmodel import (
         Command,
         Fact,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
         ReportSuite,
         SystemScore,
     )
-    from attribution.table import CoalitionTable
     from compose.lock import Lock
 
 
@@ -196,17 +196,16 @@ def _suites(ledger: LedgerView, lock: Lock) -> Iterator[ReportSuite]:
 
 
 def _scores(
-    home: Home, ledger: LedgerView, composition: Entry, lock: Lock, table: CoalitionTable
+    home: Home, ledger: LedgerView, composition: Entry, lock: Lock, table: Evidence
 ) -> Iterator[SystemScore]:
     """Yield the base and single members from the table, other methods from their evaluations."""
     from attribution.reportmodel import SystemScore
 
-    yield SystemScore("base model alone", "base", _counts(table, 0))
+    yield SystemScore("base model alone", "base", table.counts(0))
     for bit, member in enumerate(lock.members):
         offered = ledger.contributions[member.id]
         name = ledger.names.get(offered.author) or offered.title
-        if 1 << bit in table.rows:
-            yield SystemScore(f"{name} alone", "member", _counts(table, 1 << bit))
+        yield SystemScore(f"{name} alone", "member", table.counts(1 << bit))
     for placed in ledger.of_kind("evaluation"):
         target = placed.entry.statement.predicate["composition"]
         other = ledger.entries.get(target)
@@ -216,11 +215,11 @@ def _scores(
             score = _comparable(home, placed.entry, other.entry, composition, table)
             if score is not None:
                 yield score
-    yield SystemScore(lock.method.name, "composition", _counts(table, table.everyone))
+    yield SystemScore(lock.method.name, "composition", table.counts(table.everyone))
 
 
 def _comparable(
-    home: Home, evaluation: Entry, other: Entry, composition: Entry, table: CoalitionTable
+    home: Home, evaluation: Entry, other: Entry, composition: Entry, table: Evidence
 ) -> SystemScore | None:
     """Return the score of another method on the same members and suites, if the claim holds."""
     from attribution.reportmodel import SystemScore
@@ -238,12 +237,6 @@ def _comparable(
         return None
     counts = tuple(outcomes[suite].correct for suite in said["suites"])
     return SystemScore(str(predicate["method"]), "method", counts)
-
-
-def _counts(table: CoalitionTable, mask: int) -> tuple[int, ...]:
-    from attribution.outcomes import count
-
-    return tuple(count(table.rows[mask], table.suites))
 
 
 def _checks(home: Home, ledger: LedgerView, composition: Entry) -> Iterator[Check]:

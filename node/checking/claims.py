@@ -22,7 +22,7 @@ from node.artifacts import read_document
 from node.checking.artifactcheck import check_subject
 
 if TYPE_CHECKING:
-    from attribution.table import CoalitionTable
+    from attribution.evidence import Evidence
     from compose.lock import Lock
     from compose.outcomes import Outcomes
 
@@ -169,7 +169,7 @@ def check_attributed(record: Mapping[str, Any], ledger: LedgerView) -> None:
 
 
 def check_whole_coalition(
-    table: CoalitionTable, composition: Entry, ledger: LedgerView, store: BlockStore
+    table: Evidence, composition: Entry, ledger: LedgerView, store: BlockStore
 ) -> None:
     """Require that the row of all members says what the composer's own evaluations say.
 
@@ -223,19 +223,19 @@ def claimed_outcomes(entry: Entry, store: BlockStore) -> dict[str, Outcomes]:
     return result
 
 
-def claimed_table(entry: Entry, store: BlockStore) -> tuple[dict[str, Any], CoalitionTable]:
+def claimed_table(entry: Entry, store: BlockStore) -> tuple[dict[str, Any], Evidence]:
     """Return the record and the coalition table of an attribution, values recomputed.
 
     Raises:
         EvidenceError: if the values do not follow from the table.
     """
     from attribution.record import parse_record, recompute
-    from attribution.table import CoalitionTable
+    from attribution.tables import parse_table
 
     predicate = entry.statement.predicate
     data = read_document(Cid.parse(predicate["table"]), store, what="coalition table")
     check_subject(entry, "table.jsonl", data)
-    table = CoalitionTable.parse(data)
+    table = parse_table(data)
     record_data = read_document(Cid.parse(predicate["record"]), store, what="attribution record")
     check_subject(entry, "record.json", record_data)
     record = parse_record(record_data)

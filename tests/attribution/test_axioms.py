@@ -44,7 +44,7 @@ def test_values_that_do_not_sum_to_the_gain_fail_efficiency() -> None:
 
 def test_null_player_is_found_and_must_be_worth_nothing() -> None:
     table = table_of(3, lambda s: len(s - {1}), 4)
-    assert axioms.null_players(table) == (1,)
+    assert table.null_players() == (1,)
     assert table.players[1] in check("null-player", table).detail
     wrong = [Fraction(1), Fraction(1), Fraction(0)]
     assert axioms.check_null_players(table, wrong).verdict == "fail"
@@ -52,13 +52,13 @@ def test_null_player_is_found_and_must_be_worth_nothing() -> None:
 
 def test_player_that_only_matters_in_company_is_not_a_null_player() -> None:
     table = table_of(3, lambda s: 2 * int({0, 2} <= s), 4)
-    assert axioms.null_players(table) == (1,)
+    assert table.null_players() == (1,)
 
 
 def test_zero_effect_adapter_under_averaging_is_not_a_null_player() -> None:
     gains = (60, 30, 0)
     table = table_of(3, lambda s: sum(gains[at] for at in s) // len(s) if s else 0, 60)
-    assert axioms.null_players(table) == ()
+    assert table.null_players() == ()
     assert exact.shapley(table)[2] < 0
     assert check("null-player", table).verdict == "pass"
 

@@ -20,6 +20,7 @@ from typing import Any
 from attribution.quantile import parse_confidence
 from attribution.record import encode, parse_record
 from attribution.table import CoalitionTable
+from attribution.treetable import TreeTable
 from compose.adapter import inspect_adapter
 from compose.admission import CONFIG, WEIGHTS
 from compose.delta import parse_weight
@@ -73,6 +74,7 @@ from node.storage.settings import read_store_settings
 from node.web.blockrequest import BlockRequest
 from tests.attribution.test_record import RECORD
 from tests.attribution.test_record import TABLE as COALITIONS
+from tests.attribution.test_treetable import GOOD as TREES
 from tests.compose.test_lock import LOCK
 from tests.fuzz import documents
 from tests.fuzz.documents import ADAPTER_CONFIG, ADAPTER_HEADER, LOG, weights
@@ -327,6 +329,7 @@ PARSERS = (
     Parser("suite-choices", on_disk(open_suite, "items.jsonl", {"suite.toml": _CHOICES}), (documents.CHOICE_ITEM,)),
     Parser("lock", exactly(Lock.parse, lambda lock: lock.encode()), (LOCK.encode(),)),
     Parser("outcomes", parse_outcomes, (_OUTCOMES,)),
+    Parser("tree-table", exactly(TreeTable.parse, lambda table: table.encode()), (TREES,)),
     Parser("coalition-table", exactly(CoalitionTable.parse, lambda table: table.encode()), (COALITIONS.encode(),)),
     Parser("attribution-record", exactly(parse_record, encode), (encode(RECORD),)),
     Parser("policy", Policy.parse, (documents.POLICY,)),

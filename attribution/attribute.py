@@ -66,12 +66,13 @@ class TableSource:
 class CoalitionCounts:
     """How many coalitions this run evaluated, how many it knew, and their sum.
 
-    For decision trees what is counted are answers of one coalition about one item.
+    For decision trees nothing but `answers`, each of one coalition about one item.
     """
 
     evaluated: int
     cached: int
     total: int
+    answers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +115,14 @@ def attribute(
     level = parse_confidence(confidence)
     target = _parse_target(target_half_width)
     if _by_trees(table_source, estimator, budget):
-        grown = _grow(table_source, progress or _ignore)
+        most = min(budget or MAX_ANSWERS, MAX_ANSWERS)
+        grown = _grow(table_source, most, progress or _ignore)
         if grown is not None:
             reason = f"{_named(estimator)}: {grown.reason}"
             analysis = analyse(
                 grown.table, Estimator("exact", reason), confidence=confidence, identical=identical
             )
-            return Attribution(grown.table, analysis, CoalitionCounts(grown.asked, 0, grown.asked))
+            return Attribution(grown.table, analysis, CoalitionCounts(0, 0, 0, grown.asked))
     filler = _Filler(table_source, progress)
     chosen, reason = _choose(estimator, len(table_source.players), budget)
     if chosen == "exact":
@@ -153,8 +155,8 @@ def _by_trees(source: TableSource, estimator: str, budget: int | None) -> bool:
     return len(source.players) > MAX_PLAYERS_LISTED or (budget is not None and total > budget)
 
 
-def _grow(source: TableSource, progress: Progress) -> _Grown | None:
-    """Settle all coalitions of every item, or return None where that takes too many answers."""
+def _grow(source: TableSource, most: int, progress: Progress) -> _Grown | None:
+    """Settle all coalitions of every item; None if one takes more than `most` answers."""
     assert source.ask is not None
     players, items = len(source.players), sum(suite.items for suite in source.suites)
     check_players(source.players)
@@ -169,7 +171,7 @@ def _grow(source: TableSource, progress: Progress) -> _Grown | None:
         progress(items - len(requests), items)
         return answers
 
-    trees = grow(items, players, counting, MAX_ANSWERS)
+    trees = grow(items, players, counting, most)
     if trees is None:
         return None
     progress(items, items)

@@ -44,6 +44,13 @@ class Answer(NamedTuple):
     confidence: float
 
 
+class Spoken(NamedTuple):
+    """An answer, and a bit mask of the members that had a say in it, the base not counted."""
+
+    answer: Answer
+    speakers: int
+
+
 class Answerer(Protocol):
     """What answers questions for coalitions of its members."""
 
@@ -67,5 +74,17 @@ class Answerer(Protocol):
         Raises:
             UnfitSuiteError: naming a question that does not fit into the base's positions.
             UnfitAdapterError: naming a member whose logits are not finite.
+        """
+        ...
+
+
+class Selector(Answerer, Protocol):
+    """What answers by a choice among its members that does not change when others leave."""
+
+    def spoken(self, questions: Sequence[Question], masks: Mask) -> list[list[Spoken]]:
+        """Return for each question the answer of each coalition, and who had a say in it.
+
+        Every coalition that has all the speakers and nobody else than the one asked answers the
+        same. Arguments and errors are those of `answer`.
         """
         ...

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,14 @@ class Rule(Protocol):
             forced: the log-probability each model gives the token, [rows, models].
             present: which members take part, [rows, members].
         """
+        ...
+
+
+class SpeakerRule(Rule, Protocol):
+    """A rule by which one model speaks in each row."""
+
+    def speakers(self, observed: Array, present: Mask) -> Index:
+        """Return which model speaks in each row; 0 is the base."""
         ...
 
 
@@ -137,18 +145,33 @@ class MemberBank:
         """
         count = len(at)
         decision = Decision(np.empty(count, np.int64), np.empty(count), np.empty(count))
-        order = np.argsort(at, kind="stable")
-        begins = np.searchsorted(at[order], np.arange(len(prefixes) + 1))
-        for numbers, observed in self._observe(prefixes):
-            parts = [order[begins[number] : begins[number + 1]] for number in numbers]
-            rows = np.concatenate(parts)
-            local = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-            for some in _pieces(len(rows), observed):
-                made = self.rule.decide(observed[local[some]], present[rows[some]])
-                decision.tokens[rows[some]] = made.tokens
-                decision.margins[rows[some]] = made.margins
-                decision.log_probs[rows[some]] = made.log_probs
+        for rows, observed in self._rows(prefixes, at):
+            made = self.rule.decide(observed, present[rows])
+            decision.tokens[rows] = made.tokens
+            decision.margins[rows] = made.margins
+            decision.log_probs[rows] = made.log_probs
         return decision
+
+    def speakers(self, prefixes: Sequence[Prefix], at: Index, present: Mask) -> Index:
+        """Return which model speaks in each row; arguments and errors are those of `decide`."""
+        speakers = np.empty(len(at), np.int64)
+        for rows, observed in self._rows(prefixes, at):
+            speakers[rows] = _speaking(self.rule).speakers(observed, present[rows])
+        return speakers
+
+    def speakers_of(self, sequences: Sequence[Prefix], masks: Mask) -> list[Index]:
+        """Return which model speaks before each token after a prompt, [tokens, coalitions] each."""
+        found = {}
+        for sequence, known in self._force(list(dict.fromkeys(sequences))):
+            shape = len(known.forced), len(masks)
+            speakers = np.empty(shape, np.int64)
+            for some in _pieces(shape[1], known.observed):
+                for token, observed in enumerate(known.observed):
+                    present = masks[some]
+                    rows = np.broadcast_to(observed, (len(present), *observed.shape))
+                    speakers[token, some] = _speaking(self.rule).speakers(rows, present)
+            found[sequence] = speakers
+        return [found[each] for each in sequences]
 
     def weigh(self, sequences: Sequence[Prefix], masks: Mask) -> list[tuple[Array, Array]]:
         """Return what each coalition gives to the tokens after each prompt.
@@ -167,6 +190,17 @@ class MemberBank:
         distinct = list(dict.fromkeys(sequences))
         weighed = {sequence: self._weigh(known, masks) for sequence, known in self._force(distinct)}
         return [weighed[each] for each in sequences]
+
+    def _rows(self, prefixes: Sequence[Prefix], at: Index) -> Iterator[tuple[Index, Array]]:
+        """Yield numbers of rows with what is observed at each, a bounded part at a time."""
+        order = np.argsort(at, kind="stable")
+        begins = np.searchsorted(at[order], np.arange(len(prefixes) + 1))
+        for numbers, observed in self._observe(prefixes):
+            parts = [order[begins[number] : begins[number + 1]] for number in numbers]
+            rows = np.concatenate(parts)
+            local = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+            for some in _pieces(len(rows), observed):
+                yield rows[some], observed[local[some]]
 
     def _weigh(self, known: _Forced, masks: Mask) -> tuple[Array, Array]:
         shape = len(known.forced), len(masks)
@@ -306,6 +340,11 @@ class MemberBank:
         shifted = logits - logits.max(axis=-1, keepdims=True)
         result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
         return result
+
+
+def _speaking(rule: Rule) -> SpeakerRule:
+    assert hasattr(rule, "speakers"), "a method that selects has a rule that names the speaker"
+    return cast("SpeakerRule", rule)
 
 
 def _pieces(rows: int, observed: Array) -> Iterator[slice]:

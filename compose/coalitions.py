@@ -14,12 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import cast
 
 import numpy as np
 
 from compose.adapter import Adapter
+from compose.answering import Answerer, Selector
+from compose.bank import Mask
 from compose.base import BaseModel
-from compose.evaluation import Cell, outcomes_of
+from compose.errors import MethodError
+from compose.evaluation import Cell, is_right, outcomes_of, question_of
 from compose.lock import Lock
 from compose.methods import find_method
 from compose.methods.method import Semantics
@@ -28,6 +32,7 @@ from compose.system import NO_TITLES, System, assemble_context, open_context
 from ledger.errors import NotFoundError
 
 MASKS_AT_ONCE = 256
+ITEMS_AT_ONCE = 512
 
 
 class CoalitionEngine:
@@ -76,6 +81,31 @@ class CoalitionEngine:
                 for mask in block:
                     yield mask, self._assembled(mask)
 
+    def spoken(self, requests: Sequence[tuple[int, int]]) -> list[tuple[int, bool]]:
+        """Return which members had a say in each answer, as a mask, and whether it is right.
+
+        Only for methods that select. What is asked of the same coalition shares batches.
+
+        Args:
+            requests: numbers of items, counted over all suites, each with a coalition's mask.
+
+        Raises:
+            NotFoundError: for a mask with a bit beyond the members.
+        """
+        items = [(suite, item) for suite in self._suites for item in suite.items]
+        found: dict[tuple[int, int], tuple[int, bool]] = {}
+        for mask in dict.fromkeys(mask for _, mask in requests):
+            self._check(mask)
+            numbers = [item for item, of in requests if of == mask]
+            for start in range(0, len(numbers), ITEMS_AT_ONCE):
+                some = numbers[start : start + ITEMS_AT_ONCE]
+                questions = [question_of(*items[number]) for number in some]
+                rows = self._selector().spoken(questions, self._present([mask]))
+                for number, (said,) in zip(some, rows, strict=True):
+                    right = is_right(*items[number], said.answer.value)
+                    found[number, mask] = said.speakers, right
+        return [found[request] for request in requests]
+
     def system(self, mask: int) -> System:
         """Assemble the system of one coalition by itself.
 
@@ -89,11 +119,22 @@ class CoalitionEngine:
         return assemble_context(self._method, replace(self._context, members=chosen))
 
     def _shared_cells(self, block: Sequence[int]) -> list[Cell]:
+        return outcomes_of(self._together(), self._suites, self._present(block))
+
+    def _selector(self) -> Selector:
+        if not self._method.selects:
+            raise MethodError(f"{self._method.name} does not select who answers")
+        return cast("Selector", self._together())
+
+    def _together(self) -> Answerer:
+        """Return what answers for all coalitions, assembled once."""
         if self._shared is None:
             self._shared = assemble_context(self._method, self._context)
+        return self._shared.assembly.answerer
+
+    def _present(self, block: Sequence[int]) -> Mask:
         bits = np.arange(len(self._context.members))
-        present = (np.array(block, dtype=object)[:, None] >> bits & 1).astype(np.bool_)
-        return outcomes_of(self._shared.assembly.answerer, self._suites, present)
+        return (np.array(block, dtype=object)[:, None] >> bits & 1).astype(np.bool_)
 
     def _assembled(self, mask: int) -> Cell:
         answerer = self.system(mask).assembly.answerer

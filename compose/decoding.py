@@ -10,12 +10,12 @@ prefix is run once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from compose.answering import Answer, Question
+from compose.answering import Answer, Question, Spoken
 from compose.bank import Array, Index, Mask, MemberBank, Prefix
 from compose.errors import UnfitSuiteError
 from compose.scoring import choice_margin, choose, margin_units
@@ -51,6 +51,32 @@ class Decoding:
                 for number, row in zip(numbers, found, strict=True):
                     answers[number] = row
         return answers
+
+    def spoken(self, questions: Sequence[Question], masks: Mask) -> list[list[Spoken]]:
+        """Return the answers and who had a say in them; see `Selector`."""
+        answers = self.answer(questions, masks)
+        return [
+            [
+                Spoken(answer, speakers)
+                for answer, speakers in zip(row, self._speakers(question, masks), strict=True)
+            ]
+            for question, row in zip(questions, answers, strict=True)
+        ]
+
+    def _speakers(self, question: Question, masks: Mask) -> list[int]:
+        """Return for each coalition the members that speak on the way to its answer."""
+        if question.choices:
+            found = np.concatenate(self.bank.speakers_of(self._continuations(question), masks))
+            return [_members(column) for column in found.T.tolist()]
+        limit = question.max_tokens
+        said = _greedy(self.bank, [self._prompt(question, limit)], masks, [limit], self.eos)
+        ways = [_way(prefix, limit) for prefix in said.prefixes[0]]
+        nodes = list(dict.fromkeys(node for way in ways for node in way))
+        number = {node: at for at, node in enumerate(nodes)}
+        at = np.array([number[node] for way in ways for node in way], dtype=np.int64)
+        lengths = [len(way) for way in ways]
+        speakers = self.bank.speakers(nodes, at, np.repeat(masks, lengths, axis=0))
+        return [_members(part.tolist()) for part in np.split(speakers, np.cumsum(lengths)[:-1])]
 
     def _texts(self, questions: Sequence[Question], masks: Mask) -> list[list[Answer]]:
         limits = [each.max_tokens for each in questions]
@@ -98,6 +124,21 @@ class Decoding:
                 f"{question.what} needs {length} tokens, the base has {limit} positions",
                 hint="shorten the prompt or lower max_tokens",
             )
+
+
+def _way(prefix: Prefix, limit: int) -> list[Prefix]:
+    """Return the prefixes at which the tokens of an answer were decided, its end included."""
+    last = min(len(prefix.tokens), prefix.prompt + limit - 1)
+    ends = range(prefix.prompt, last + 1)
+    return [Prefix(prefix.tokens[:end], prefix.prompt) for end in ends]
+
+
+def _members(models: Iterable[int]) -> int:
+    """Return a bit mask of the members among models, of which the base is 0."""
+    mask = 0
+    for model in models:
+        mask |= 1 << model >> 1
+    return mask
 
 
 def _best(weighed: Sequence[tuple[Array, Array]], coalitions: int) -> list[Answer]:

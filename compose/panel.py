@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from compose.answering import Answer, Answerer, Question
+from compose.answering import Answer, Answerer, Question, Spoken
 from compose.bank import Mask
 
 MEMO_BYTES = 512 * 2**20
@@ -61,18 +61,25 @@ class Panel:
 
     def answer(self, questions: Sequence[Question], masks: Mask) -> list[list[Answer]]:
         """Return for each question the answer of each coalition; see `Answerer`."""
+        return [[each.answer for each in row] for row in self.spoken(questions, masks)]
+
+    def spoken(self, questions: Sequence[Question], masks: Mask) -> list[list[Spoken]]:
+        """Return the answers and which members were asked for them; see `Selector`."""
         present = [tuple((np.flatnonzero(mask) + 1).tolist()) for mask in masks]
         talks = [self._talk(question, members) for question in questions for members in present]
         asking = {number: next(talk) for number, talk in enumerate(talks)}
-        done: dict[int, Answer] = {}
+        done: dict[int, Spoken] = {}
+        asked = [0] * len(talks)
         while asking:
             known = self._ask(ask for asks in asking.values() for ask in asks)
             further = {}
             for number, asks in asking.items():
+                for ask in asks:
+                    asked[number] |= 1 << ask.model >> 1
                 try:
                     further[number] = talks[number].send([known[ask] for ask in asks])
                 except StopIteration as end:
-                    done[number] = end.value
+                    done[number] = Spoken(end.value, asked[number])
             asking = further
         step = len(masks)
         flat = [done[number] for number in range(len(talks))]

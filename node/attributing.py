@@ -34,6 +34,8 @@ from node.reading import load_view
 
 if TYPE_CHECKING:
     from attribution.attribute import Attribution, TableSource
+    from attribution.growing import Answer
+    from compose.coalitions import CoalitionEngine
     from compose.lock import Lock
     from compose.outcomes import Outcome
     from node.storage.pinning import DaemonPins
@@ -132,13 +134,15 @@ def _source(lock: Lock, materials: Materials, cache: CoalitionCache) -> TableSou
 
     method = find_method(lock.method.name, version=lock.method.version)
     keys = _Keys(lock, fitted_once=method.semantics != "re-assembled")
+    evaluation = _Evaluation(lock, materials, keys, cache)
     suites = zip(lock.suites, materials.suites, strict=True)
     return TableSource(
         lock=lock.cid(),
         players=tuple(member.id for member in lock.members),
         suites=tuple(Suite(locked.id, suite.name, len(suite.items)) for locked, suite in suites),
-        evaluate=lambda masks: _evaluate(lock, materials, masks, keys, cache),
+        evaluate=evaluation.evaluate,
         known=_Known(keys, cache),
+        ask=evaluation.ask if method.selects else None,
     )
 
 
@@ -171,28 +175,40 @@ class _Known(Mapping[int, bytes]):
         raise NotImplementedError("rows are found by mask only")
 
 
-def _evaluate(
-    lock: Lock,
-    materials: Materials,
-    masks: Sequence[int],
-    keys: _Keys,
-    cache: CoalitionCache,
-) -> Iterator[tuple[int, bytes]]:
-    """Evaluate coalitions, remembering each batch as soon as it is there."""
-    from compose.coalitions import CoalitionEngine
+class _Evaluation:
+    """Evaluates coalitions of one lock; the members are loaded when first needed, once."""
 
-    engine = CoalitionEngine(
-        lock,
-        materials.base,
-        materials.adapters,
-        materials.suites,
-        materials.dev,
-        materials.titles,
-    )
-    for mask, cell in engine.evaluate(masks):
-        packed = pack_cell(cell)
-        cache.put(keys.of(mask), packed)
-        yield mask, packed
+    def __init__(
+        self, lock: Lock, materials: Materials, keys: _Keys, cache: CoalitionCache
+    ) -> None:
+        self._lock = lock
+        self._materials = materials
+        self._keys = keys
+        self._cache = cache
+        self._loaded: CoalitionEngine | None = None
+
+    def evaluate(self, masks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield outcomes, remembering each batch as soon as it is there."""
+        for mask, cell in self._engine().evaluate(masks):
+            packed = pack_cell(cell)
+            self._cache.put(self._keys.of(mask), packed)
+            yield mask, packed
+
+    def ask(self, requests: Sequence[tuple[int, int]]) -> list[Answer]:
+        """Return who had a say in single answers of coalitions, and whether they are right."""
+        from attribution.growing import Answer
+
+        return [Answer(*said) for said in self._engine().spoken(requests)]
+
+    def _engine(self) -> CoalitionEngine:
+        from compose.coalitions import CoalitionEngine
+
+        if self._loaded is None:
+            given = self._materials
+            self._loaded = CoalitionEngine(
+                self._lock, given.base, given.adapters, given.suites, given.dev, given.titles
+            )
+        return self._loaded
 
 
 def pack_cell(cell: Sequence[Sequence[Outcome]]) -> bytes:
@@ -237,6 +253,7 @@ def _publish(home: Home, subject: _Subject, result: Attribution, clock: Clock) -
             "evaluated": counts.evaluated,
             "cached": counts.cached,
             "total": counts.total,
+            "answers": counts.answers,
         },
         record=str(record_cid),
         table=str(table_cid),

@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from compose.lock import Lock
 
 
+MAX_PAIRED = 32
+"""The most contributions whose interactions are listed pair by pair."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reported:
     """The files written: the page and its twins."""
@@ -101,7 +105,7 @@ def report_model(home: Home, ledger: LedgerView, attribution: Entry) -> ReportMo
     composition = entry_of(ledger, record["composition"], "composition")
     lock = claimed_lock(composition, home.store)
     pairs: tuple[Interaction, ...] = ()
-    if table.complete:
+    if table.complete and len(table.players) <= MAX_PAIRED:
         pairs = interactions(table, confidence=str(record["confidence"]))
     return ReportModel(
         title=f"{lock.base.name}, composed by {lock.method.name}",

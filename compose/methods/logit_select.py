@@ -26,6 +26,7 @@ class LogitSelect(Method):
     name = "logit.select"
     version = "1"
     level = "logit"
+    selects = True
     parameters: ClassVar[Parameters] = {
         "threshold": Number("0.5", "0", "100", "nat of KL divergence from the base")
     }

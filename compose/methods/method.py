@@ -223,6 +223,9 @@ class Method(ABC):
     needs_dev: ClassVar[bool] = False
     needs_titles: ClassVar[bool] = False
     semantics: ClassVar[Semantics] = "re-assembled"
+    selects: ClassVar[bool] = False
+    """Whether members that had no say in an answer can leave without changing it; such a method is
+    answered by a `compose.answering.Selector`."""
     parameters: ClassVar[Parameters]
 
     @abstractmethod

@@ -42,6 +42,7 @@ class RouteDescription(Method):
     name = "route.description"
     version = "1"
     level = "api"
+    selects = True
     needs_titles = True
     semantics = "fitted once, restricted"
     parameters: ClassVar[Parameters] = {

@@ -54,7 +54,12 @@ def attribute_command(
     names = {line.author: line.name for line in node.list()}
     values = to_record(attributed.values)
     counts = attributed.coalitions
-    coalitions = f"{counts['evaluated']} evaluated, {counts['cached']} from the cache"
+    coalitions = (
+        f"all, from {counts['answers']} answers about single items"
+        if counts["answers"]
+        else f"{counts['total']} in the table: {counts['evaluated']} evaluated, "
+        f"{counts['cached']} from the cache"
+    )
     session.output.result(
         "attribute",
         attributed,
@@ -62,7 +67,7 @@ def attribute_command(
             [
                 ("game", attributed.game),
                 ("estimator", _estimator(attributed.estimator)),
-                ("coalitions", f"{counts['total']} in the table: {coalitions}"),
+                ("coalitions", coalitions),
                 ("efficiency gap", attributed.efficiency_gap),
                 ("intervals", f"{confidence}, from {_sources(values)}"),
                 ("id", attributed.id),

@@ -243,7 +243,7 @@ def test_sampled_values_say_what_their_intervals_cover() -> None:
     assert "estimates from 6 sampled orders" in text
     assert "covers both the choice of orders and the choice of test items" in text
     assert "at 90 % confidence" in text
-    assert "pairs need the complete table" in text
+    assert "pairs need every combination" in text
     assert "attribution not published yet" in text
     assert "seed checkpoint 57" in text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compose.coalitions import CoalitionEngine
+from compose.errors import MethodError
 from compose.evaluation import evaluate
 from compose.methods import METHODS
 from compose.outcomes import Outcome
@@ -102,3 +103,29 @@ def test_a_lock_without_members_has_one_coalition(workshop: Workshop) -> None:
     ((mask, cell),) = running.evaluate([0])
     expected = workshop.answers(workshop.assemble("merge.linear", []))
     assert (mask, [[o.answer for o in outcomes] for outcomes in cell]) == (0, expected)
+
+
+SELECTING = sorted(name for name, each in METHODS.items() if each.selects)
+
+
+@pytest.mark.parametrize("method", SELECTING)
+def test_coalitions_that_keep_the_speakers_say_the_same(workshop: Workshop, method: str) -> None:
+    running = engine(workshop, method, **PARAMETERS.get(method, {}))
+    table = dict(running.evaluate(EVERY))
+    right = {
+        mask: [each.correct for suite in cell for each in suite] for mask, cell in table.items()
+    }
+    items = range(len(right[0]))
+    requests = [(item, mask) for item in items for mask in EVERY]
+    found = dict(zip(requests, running.spoken(requests), strict=True))
+    assert any(speakers for speakers, _ in found.values())
+    for (item, asked), (speakers, solved) in found.items():
+        assert not speakers & ~asked
+        for mask in EVERY:
+            if speakers & ~mask == 0 == mask & ~asked:
+                assert right[mask][item] == solved
+
+
+def test_methods_that_mix_name_no_speakers(workshop: Workshop) -> None:
+    with pytest.raises(MethodError, match="does not select"):
+        engine(workshop, "text.vote").spoken([(0, 1)])

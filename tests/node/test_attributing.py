@@ -62,7 +62,7 @@ def test_a_second_run_evaluates_nothing_and_says_the_same(attributed: World) -> 
     node = attributed.node
     first = predicate_of(node, attributed.compositions["attribution"])
     again = node.attribute(attributed.compositions[SELECT])
-    assert again.coalitions == {"evaluated": 0, "cached": 8, "total": 8}
+    assert again.coalitions == {"evaluated": 0, "cached": 8, "total": 8, "answers": 0}
     assert (again.record, again.table) == (first["record"], first["table"])
     assert again.id == attributed.compositions["attribution"]
     check_home(node)
@@ -117,9 +117,24 @@ def test_permutations_stay_within_their_budget(world: World, tmp_path: Path) -> 
     check_home(node)
 
 
+def test_a_method_that_selects_is_exact_below_the_number_of_coalitions(
+    attributed: World, tmp_path: Path
+) -> None:
+    node = attributed.node
+    listed = predicate_of(node, attributed.compositions["attribution"])
+    result = node.attribute(attributed.compositions[SELECT], budget=7)
+    assert result.estimator["name"] == "exact"
+    assert "the method selects speakers" in result.estimator["reason"]
+    assert result.coalitions["total"] == 0 < result.coalitions["answers"]
+    assert result.values == documents(node, listed)[0]["values"]
+    check_home(node)
+    written = node.report(result.id, tmp_path / "trees.html")
+    assert len(written.files) == 3
+
+
 def test_what_cannot_be_estimated_is_refused(composed_home: World) -> None:
     node = composed_home.node
-    id_ = composed_home.compositions[SELECT]
+    id_ = composed_home.compositions[MERGE]
     with pytest.raises(UsageError, match="exceed the budget of 7"):
         node.attribute(id_, estimator="exact", budget=7)
     with pytest.raises(UsageError, match="budget of 0"):
@@ -253,4 +268,4 @@ def test_coalitions_are_shared_between_compositions(attributed: World, tmp_path:
         suites=attributed.tests,
     )
     result = node.attribute(str(node.compose(recipe).id))
-    assert result.coalitions == {"evaluated": 0, "cached": 4, "total": 4}
+    assert result.coalitions == {"evaluated": 0, "cached": 4, "total": 4, "answers": 0}

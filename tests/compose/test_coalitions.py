@@ -17,6 +17,8 @@ from tests.compose.systems import Workshop
 
 EVERY = range(16)
 PARAMETERS = {
+    "merge.lorahub": {"budget": "3"},
+    "merge.model_swarms": {"steps": "1"},
     "logit.select": {"threshold": "0.1"},
     # Four answers and the words of the other style do not fit into the tiny base's positions.
     "text.refine": {"style": "bare"},

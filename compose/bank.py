@@ -332,14 +332,12 @@ class MemberBank:
         return np.stack(outputs, axis=1), _Level(caches)
 
     def _log_probs(self, model: int, logits: Array) -> Array:
-        """Return the log-softmax of the last axis."""
+        """Return the log-softmax of the last axis, by the arithmetic of the model."""
         if not np.isfinite(logits).all():
             raise UnfitAdapterError(
                 f"{self._names[model]}: logits are not finite", check="not-finite"
             )
-        shifted = logits - logits.max(axis=-1, keepdims=True)
-        result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        return result
+        return self._decoders[model].log_probs(logits)
 
 
 def _speaking(rule: Rule) -> SpeakerRule:

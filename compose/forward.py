@@ -6,6 +6,9 @@ embeddings. transformers computes RMSNorm, the rotary table and the eager softma
 in a float64 model; here everything is float64, so that batch, padding, threads and instruction set
 move a logit by no more than about 1e-14 and a decision only where it is a tie.
 
+`Float32Decoder` gives that up for speed; `compose.exact` needs nothing to be small. Which of the
+three runs is a matter of the exactness class (`compose.exactness`).
+
 Padding is on the right and is never attended to, because attention is causal. A cache holds rows
 of one length only, so it needs no mask.
 """
@@ -14,10 +17,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ClassVar, ParamSpec, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +42,6 @@ SERIAL_BELOW = 512
 """Loading a model narrower than this puts torch on one thread for the whole process: sharing its
 small products costs more than it gains, and threads that wait for each other on busy cores can be
 ten times slower. No answer depends on it."""
-_ACTIVATION_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +67,21 @@ class Cache:
         return Cache(layers, self.length)
 
 
-def _exact(function: Callable[P, R]) -> Callable[P, R]:
-    """Run without gradients and with deterministic algorithms, and give the setting back."""
+def _inference_only(function: Callable[P, R]) -> Callable[P, R]:
+    """Run without gradients.
+
+    Every operation here is deterministic on the CPU, so `torch.use_deterministic_algorithms` would
+    change nothing, and it imports 800 modules, which takes a second.
+    """
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _inference():
+        import torch
+
+        with torch.inference_mode():
             return function(*args, **kwargs)
 
     return run
-
-
-@contextmanager
-def _inference() -> Iterator[None]:
-    import torch
-
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(mode=True)
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        torch.use_deterministic_algorithms(mode=before)
 
 
 class Decoder:
@@ -95,18 +89,23 @@ class Decoder:
 
     __slots__ = ("_cosine", "_sine", "_weights", "shape")
 
+    activation_bytes: ClassVar[int] = 256 * 2**20
+    """How large a batch's largest activation may be; no answer depends on it."""
+    bytes_per_weight: ClassVar[int] = 8
+    dtype: ClassVar[str] = "float64"
+
     def __init__(self, shape: LlamaShape, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take float64 tensors under their checkpoint names; `load` is the usual way in."""
+        """Take tensors of `dtype` under their checkpoint names; `load` is the usual way in."""
         self.shape = shape
         self._weights = dict(weights)
-        self._cosine, self._sine = _rotary_table(shape)
+        self._cosine, self._sine = self._table()
 
     @classmethod
-    def load(cls, base: BaseModel) -> Decoder:
+    def load(cls, base: BaseModel) -> Self:
         """Read the weights of a base model that has been checked.
 
         Raises:
-            UnfitBaseError: if the weights do not fit in memory as float64.
+            UnfitBaseError: if the weights do not fit in memory.
             MissingExtraError: on an install without torch.
         """
         try:
@@ -116,34 +115,39 @@ class Decoder:
         if base.shape.hidden_size < SERIAL_BELOW:
             torch.set_num_threads(1)
         needed = base.shape.tensors()
-        total = 8 * sum(math.prod(shape) for shape in needed.values())
+        total = cls.bytes_per_weight * sum(math.prod(shape) for shape in needed.values())
         if total > MAX_WEIGHT_BYTES:
-            raise UnfitBaseError(f"{base.name}: {total} bytes as float64, past {MAX_WEIGHT_BYTES}")
-        return cls(base.shape, {name: torch.from_numpy(base.tensor(name)) for name in needed})
+            raise UnfitBaseError(f"{base.name}: {total} bytes in memory, past {MAX_WEIGHT_BYTES}")
+        dtype = getattr(torch, cls.dtype)
+        weights = {name: torch.from_numpy(base.tensor(name)).to(dtype) for name in needed}
+        return cls(base.shape, weights)
 
-    def with_deltas(self, deltas: Deltas | None) -> Decoder:
+    def with_deltas(self, deltas: Deltas | None) -> Self:
         """Return this decoder with deltas added; the weights they do not touch are shared."""
+        return type(self)(self.shape, self._adapted(deltas)) if deltas else self
+
+    def _adapted(self, deltas: Deltas) -> dict[str, torch.Tensor]:
+        """Return the weights with deltas added, in float64 whatever the engine."""
         import torch
 
-        if not deltas:
-            return self
         weights = dict(self._weights)
         for name, delta in deltas.items():
             key = f"{name}.weight"
-            weights[key] = torch.from_numpy(weights[key].numpy() + delta)
-        return Decoder(self.shape, weights)
+            adapted = torch.from_numpy(weights[key].numpy() + delta)
+            weights[key] = adapted.to(weights[key].dtype)
+        return weights
 
     @property
     def nbytes(self) -> int:
         """Bytes of all weights, shared ones included."""
-        return sum(8 * weight.numel() for weight in self._weights.values())
+        return self.bytes_per_weight * sum(each.numel() for each in self._weights.values())
 
     @property
     def positions(self) -> int:
         """The longest sequence this decoder takes."""
         return len(self._cosine)
 
-    @_exact
+    @_inference_only
     def logits(self, ids: Sequence[Sequence[int]]) -> Array:
         """Return next-token logits at every position, [rows, longest row, vocabulary].
 
@@ -151,7 +155,7 @@ class Decoder:
         """
         return np.concatenate([self._all(chunk, head=True) for chunk in self._padded(ids)])
 
-    @_exact
+    @_inference_only
     def states(self, ids: Sequence[Sequence[int]]) -> Array:
         """Return the hidden states after the last norm, [rows, longest row, hidden]."""
         return np.concatenate([self._all(chunk, head=False) for chunk in self._padded(ids)])
@@ -163,7 +167,7 @@ class Decoder:
             result[rows] = self.start([ids[row] for row in rows])[0]
         return result
 
-    @_exact
+    @_inference_only
     def start(self, ids: Sequence[Sequence[int]]) -> tuple[Array, Cache]:
         """Return the logits after equally long rows, [rows, vocabulary], and their cache."""
         import torch
@@ -171,24 +175,44 @@ class Decoder:
         outputs, caches = [], []
         for chunk in self._chunks(ids):
             states, cache = self._blocks(torch.tensor(chunk), None)
-            outputs.append(self._head(states[:, -1]).numpy())
+            outputs.append(self._head(states[:, -1]).double().numpy())
             caches.append(cache)
         return np.concatenate(outputs), _joined(caches)
 
-    @_exact
+    @_inference_only
     def extend(self, cache: Cache, tokens: Sequence[int]) -> tuple[Array, Cache]:
         """Return logits and cache after one more token for each row of a cache."""
         import torch
 
         column = torch.tensor(tokens, dtype=torch.int64)[:, None]
         states, longer = self._blocks(column, cache)
-        return self._head(states[:, -1]).numpy(), longer
+        return self._head(states[:, -1]).double().numpy(), longer
+
+    def log_probs(self, logits: Array) -> Array:
+        """Return the log-softmax of the last axis, which must be finite."""
+        shifted = logits - logits.max(axis=-1, keepdims=True)
+        result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+        return result
+
+    def _table(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return cosines and sines, [positions, head_dim], of position * theta^(-2i / head_dim)."""
+        import torch
+
+        shape = self.shape
+        exponents = np.arange(0, shape.head_dim, 2, dtype=np.float64) / shape.head_dim
+        frequencies = 1.0 / np.power(shape.rope_theta, exponents)
+        positions = min(shape.max_positions, MAX_POSITIONS)
+        angles = np.outer(np.arange(positions, dtype=np.float64), frequencies)
+        both = np.concatenate([angles, angles], axis=1)
+        dtype = getattr(torch, self.dtype)
+        return torch.from_numpy(np.cos(both)).to(dtype), torch.from_numpy(np.sin(both)).to(dtype)
 
     def _all(self, chunk: list[list[int]], *, head: bool) -> Array:
         import torch
 
         states, _ = self._blocks(torch.tensor(chunk), None)
-        result: Array = (self._head(states) if head else self._norm(states, "model.norm")).numpy()
+        output = self._head(states) if head else self._norm(states, "model.norm")
+        result: Array = output.double().numpy()
         return result
 
     def _padded(self, ids: Sequence[Sequence[int]]) -> Iterator[list[list[int]]]:
@@ -200,7 +224,7 @@ class Decoder:
         length, shape = len(ids[0]), self.shape
         self._check_length(length)
         widest = max(shape.vocab_size, shape.intermediate_size, shape.heads * length)
-        step = max(1, _ACTIVATION_BYTES // (8 * 4 * length * widest))
+        step = max(1, self.activation_bytes // (8 * 4 * length * widest))
         for start in range(0, len(ids), step):
             yield [list(row) for row in ids[start : start + step]]
 
@@ -215,18 +239,25 @@ class Decoder:
         states = self._weights["model.embed_tokens.weight"][ids]
         layers = []
         for number in range(self.shape.layers):
-            prefix = f"model.layers.{number}"
-            attended, kept = self._attention(
-                self._norm(states, f"{prefix}.input_layernorm"),
-                f"{prefix}.self_attn",
-                past.layers[number] if past else None,
-                begin,
-            )
-            states = states + attended
-            inner = self._norm(states, f"{prefix}.post_attention_layernorm")
-            states = states + self._mlp(inner, f"{prefix}.mlp")
+            before = past.layers[number] if past else None
+            states, kept = self._layer(states, number, before, begin)
             layers.append(kept)
         return states, Cache(tuple(layers), begin + ids.shape[1])
+
+    def _layer(
+        self,
+        states: torch.Tensor,
+        number: int,
+        past: tuple[torch.Tensor, torch.Tensor] | None,
+        begin: int,
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """Return the states after one layer, and the layer's keys and values so far."""
+        prefix = f"model.layers.{number}"
+        inner = self._norm(states, f"{prefix}.input_layernorm")
+        attended, kept = self._attention(inner, f"{prefix}.self_attn", past, begin)
+        states = states + attended
+        inner = self._norm(states, f"{prefix}.post_attention_layernorm")
+        return states + self._mlp(inner, f"{prefix}.mlp"), kept
 
     def _attention(
         self,
@@ -295,24 +326,25 @@ class Decoder:
         return result
 
 
+class Float32Decoder(Decoder):
+    """The same in float32: half the memory and time, but bits that depend on the machine.
+
+    Batch, padding and instruction set move a logit by 1e-6 to 4e-5; deltas are still added in
+    float64.
+    """
+
+    __slots__ = ()
+
+    bytes_per_weight = 4
+    dtype = "float32"
+
+
 def by_length(ids: Sequence[Sequence[int]]) -> list[list[int]]:
     """Return the row numbers grouped by row length, shortest first, in their order."""
     groups: dict[int, list[int]] = {}
     for row, each in enumerate(ids):
         groups.setdefault(len(each), []).append(row)
     return [groups[length] for length in sorted(groups)]
-
-
-def _rotary_table(shape: LlamaShape) -> tuple[Any, Any]:
-    """Return cosines and sines, [positions, head_dim], of position * theta^(-2i / head_dim)."""
-    import torch
-
-    exponents = np.arange(0, shape.head_dim, 2, dtype=np.float64) / shape.head_dim
-    frequencies = 1.0 / np.power(shape.rope_theta, exponents)
-    positions = min(shape.max_positions, MAX_POSITIONS)
-    angles = np.outer(np.arange(positions, dtype=np.float64), frequencies)
-    both = np.concatenate([angles, angles], axis=1)
-    return torch.from_numpy(np.cos(both)), torch.from_numpy(np.sin(both))
 
 
 def _joined(caches: list[Cache]) -> Cache:

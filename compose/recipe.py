@@ -7,6 +7,7 @@
     dev = "SUITE_ID"
     suites = ["SUITE_ID"]
     seed = 0
+    exactness = "bitwise"      # by default the strictest class that is possible
 
 Unknown keys are errors. Numbers among the parameters are text, so that a recipe has no binary
 fractions; which parameters a method has is the method's business, and ids are resolved later,
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compose.errors import RecipeError
+from compose.lock import EXACTNESS
 from compose.untrusted import check_keys, parse_toml, shown
 from ledger.encoding import MAX_SAFE_INTEGER
 
@@ -31,7 +33,7 @@ MIN_ID, MAX_ID = 12, 59
 ALL = "all"
 
 _REQUIRED = ("base", "members", "method", "suites")
-_KNOWN = (*_REQUIRED, "parameters", "dev", "seed")
+_KNOWN = (*_REQUIRED, "parameters", "dev", "seed", "exactness")
 _FILTERS = ("author", "license", "exclude")
 _ID = re.compile(rf"b[a-z2-7]{{{MIN_ID - 1},{MAX_ID - 1}}}", re.ASCII)
 _METHOD = re.compile(r"[a-z][a-z0-9_]{0,31}(?:\.[a-z][a-z0-9_]{0,31})?", re.ASCII)
@@ -63,6 +65,7 @@ class Recipe:
     dev: str | None
     suites: tuple[str, ...]
     seed: int
+    exactness: str | None = None
 
 
 def parse_recipe(data: bytes, *, what: str) -> Recipe:
@@ -96,6 +99,7 @@ def parse_recipe(data: bytes, *, what: str) -> Recipe:
         dev=dev,
         suites=suites,
         seed=_seed(table.get("seed", 0), f"{what}: seed"),
+        exactness=_exactness(table.get("exactness"), f"{what}: exactness"),
     )
 
 
@@ -143,6 +147,15 @@ def _method(value: Any, what: str) -> str:
     text = _text(value, what)
     if not _METHOD.fullmatch(text):
         raise RecipeError(f"{what}: {shown(text)} is not the name of a method, such as merge.ties")
+    return text
+
+
+def _exactness(value: Any, what: str) -> str | None:
+    if value is None:
+        return None
+    text = _text(value, what)
+    if text not in EXACTNESS:
+        raise RecipeError(f"{what} is {shown(text)}", hint=f"write one of {', '.join(EXACTNESS)}")
     return text
 
 

@@ -23,7 +23,7 @@ from compose.adapter import Adapter
 from compose.base import BaseModel
 from compose.delta import delta_of
 from compose.errors import MethodError
-from compose.forward import Decoder
+from compose.exactness import check_promise, load_decoder
 from compose.lock import Lock
 from compose.methods import find_method
 from compose.methods.method import Assembly, Context, Member, Method
@@ -90,6 +90,7 @@ def open_context(
     method = find_method(lock.method.name, version=lock.method.version)
     parameters = method.validate(lock.method.parameters)
     _check_base(lock, base)
+    check_promise(method, lock.exactness)
     if method.needs_dev and lock.members and dev is None:
         raise MethodError(
             f"{method.name} needs a dev suite",
@@ -110,7 +111,7 @@ def open_context(
         adapter = adapters[entry.id]
         deltas = delta_of(adapter, name=f"member {entry.id}")
         members.append(Member(entry.id, adapter, deltas))
-    decoder = Decoder.load(base)
+    decoder = load_decoder(base, lock.exactness, lock.software)
     # After loading, so that what was loaded is what the digest names.
     base.check_unchanged()
     return Context(

@@ -18,8 +18,9 @@ from ledger.statement import Statement, Subject
 from ledger.succession import DOUBTFUL
 from ledger.view import LedgerView
 from node.artifacts import store_document
-from node.bases import KnownBase, add_base, find_base
+from node.bases import KnownBase, add_base, find_base, open_known
 from node.clock import Clock, utc_now
+from node.digestcache import DigestCache
 from node.home import Home
 from node.materials import Materials, cached_materials
 from node.reading import load_view
@@ -50,6 +51,7 @@ class Composed:
     system_digest: str | None
     members: list[str]
     exactness: str
+    exactness_reason: str
     scores: dict[str, dict[str, Any]]
     files: list[str]
     warnings: list[str]
@@ -85,18 +87,18 @@ def compose(
     """
     recipe = _read_recipe(recipe_path)
     _check_output(output, recipe)
-    lock, warnings = lock_recipe(home, recipe, offline=offline, progress=progress)
+    lock, why, warnings = lock_recipe(home, recipe, offline=offline, progress=progress)
     members = [member.id for member in lock.members]
     if dry_run:
         cid = str(lock.cid())
-        return Composed(None, None, cid, None, members, lock.exactness, {}, [], warnings)
+        return Composed(None, None, cid, None, members, lock.exactness, why, {}, [], warnings)
     # Before the long work: a home without keys could not sign what comes of it.
     author = home.keys().author
     materials = cached_materials(home, lock)
     context = _open(lock, materials, progress)
     system, outcomes = _run(lock, context, materials, progress)
     files = _export(system, context, output) if output is not None else []
-    composed = _record(home, lock, system, outcomes, author, clock)
+    composed = _record(home, lock, why, system, outcomes, author, clock)
     names = [suite.name for suite in materials.suites]
     for score, name in zip(composed.scores.values(), names, strict=True):
         score["name"] = name
@@ -105,8 +107,13 @@ def compose(
 
 def lock_recipe(
     home: Home, recipe: Recipe, *, offline: bool = False, progress: Progress = silent
-) -> tuple[Lock, list[str]]:
-    """Resolve a recipe against the ledger in force; also say what is doubtful about it."""
+) -> tuple[Lock, str, list[str]]:
+    """Resolve a recipe against the ledger in force.
+
+    Returns:
+        The lock, why it has its exactness class, and what is doubtful about it.
+    """
+    from compose.exactness import choose_exactness
     from compose.lock import FrontierEntry, LockedBase
     from compose.methods import find_method
     from compose.resolve import resolve
@@ -127,7 +134,10 @@ def lock_recipe(
         method_version=method.version,
         parameters=method.validate(recipe.parameters),
     )
-    return lock, list(_doubts(lock, ledger))
+    shape = open_known(home, known, DigestCache(home.cache)).shape
+    chosen = choose_exactness(recipe.exactness, method, shape, len(lock.members))
+    lock = replace(lock, exactness=chosen.exactness)
+    return lock, chosen.reason, list(_doubts(lock, ledger))
 
 
 def _doubts(lock: Lock, ledger: LedgerView) -> Iterator[str]:
@@ -149,7 +159,9 @@ def _near_copies(materials: Materials) -> Iterator[str]:
 
 def software() -> dict[str, str]:
     """Return the versions of everything that computes outcomes."""
-    versions = {}
+    from compose import exact
+
+    versions = {"exact": exact.VERSION}
     for name in _SOFTWARE:
         try:
             versions[name] = metadata.version(name)
@@ -247,6 +259,7 @@ def _export(system: System, context: Context, output: Path) -> list[str]:
 def _record(
     home: Home,
     lock: Lock,
+    why: str,
     system: System,
     outcomes: Mapping[str, tuple[Outcome, ...]],
     author: PrivateKey,
@@ -311,6 +324,7 @@ def _record(
         system_digest=system.digest(),
         members=[member.id for member in lock.members],
         exactness=lock.exactness,
+        exactness_reason=why,
         scores={
             score["suite"]: {"correct": score["correct"], "total": score["total"]}
             for score in scores

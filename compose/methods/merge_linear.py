@@ -18,6 +18,7 @@ class MergeLinear(Method):
     name = "merge.linear"
     version = "1"
     level = "weight"
+    exactness = "bitwise"
     parameters: ClassVar[Parameters] = {
         "form": Option("mean", ("mean", "sum")),
         "scale": Number("1", "-16", "16", "factor on the merged delta"),

@@ -32,6 +32,7 @@ class MergeTies(Method):
     name = "merge.ties"
     version = "1"
     level = "weight"
+    exactness = "bitwise"
     parameters: ClassVar[Parameters] = {
         "density": Number("0.2", "0.000001", "1", "share of entries kept"),
         "scale": Number("1", "-16", "16", "factor on the merged delta"),

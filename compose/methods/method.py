@@ -226,6 +226,10 @@ class Method(ABC):
     selects: ClassVar[bool] = False
     """Whether members that had no say in an answer can leave without changing it; such a method is
     answered by a `compose.answering.Selector`."""
+    exactness: ClassVar[Literal["bitwise", "pinned"]] = "pinned"
+    """The strictest class it can promise. It is bitwise if what it fits and what its rule decides
+    are IEEE operations on single numbers, integers and comparisons: no BLAS, no `np.exp`, and no
+    sum whose order numpy chooses."""
     parameters: ClassVar[Parameters]
 
     @abstractmethod

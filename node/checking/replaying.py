@@ -187,6 +187,7 @@ def _compare(
     claims: Sequence[Mapping[str, Outcomes]],
     rebuilt: Rebuilt,
 ) -> Replayed:
+    from compose.exactness import NEAR_TIE
     from compose.methods import find_method
     from compose.replay import combine, compare, detection_probability
 
@@ -194,7 +195,7 @@ def _compare(
     checked = sum(len(outcomes.outcomes) for outcomes in rebuilt.outcomes.values())
     verdict = combine(
         [
-            compare(claim[suite], outcomes)
+            compare(claim[suite], outcomes, near_tie=NEAR_TIE[lock.exactness])
             for claim in claims
             for suite, outcomes in rebuilt.outcomes.items()
             if suite in claim
@@ -202,9 +203,10 @@ def _compare(
     )
     mismatches = [mismatch.describe() for mismatch in verdict.mismatches]
     state: VerdictName = verdict.state
-    another_stack = _stack(software()) != _stack(lock.software)
+    promised_everywhere = lock.exactness == "bitwise"
+    another_stack = not promised_everywhere and _stack(software()) != _stack(lock.software)
     if state == "mismatch" and another_stack:
-        # Outcomes of class `pinned` are only promised on the software the lock names.
+        # Outcomes that are not bitwise are only promised on the software the lock names.
         state = "inconclusive"
         mismatches.append(f"here: {_stack(software())}; in the lock: {_stack(lock.software)}")
     claimed_digest = composition.statement.predicate["system_digest"]

@@ -91,7 +91,7 @@ def compose_command(session: Session, recipe: Path, output: Path | None, dry_run
                 ("members", count),
                 ("lock", composed.lock),
                 ("system", composed.system_digest),
-                ("exactness", composed.exactness),
+                ("exactness", f"{composed.exactness}: {composed.exactness_reason}"),
                 ("id", composed.id),
                 ("evaluation", composed.evaluation),
                 *((f"score {name}", text) for name, text in scores),

@@ -91,7 +91,7 @@ def _lock(
         dev=None,
         suites=(LockedEntry(str(_cid("suite")), _cid("items")),),
         seed=0,
-        exactness="tolerance",
+        exactness="pinned",
         software={},
     )
 

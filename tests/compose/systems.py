@@ -49,7 +49,7 @@ class Workshop:
             dev=LockedEntry(str(cid_of("dev")), cid_of("dev items")),
             suites=(LockedEntry(str(cid_of("suite")), cid_of("items")),),
             seed=0,
-            exactness="tolerance",
+            exactness="pinned",
             software={},
         )
 

@@ -122,7 +122,6 @@ def test_threads_and_global_settings_do_not_matter(decoder: Decoder) -> None:
     finally:
         torch.set_default_dtype(torch.float32)
         torch.set_num_threads(threads)
-    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_a_row_past_the_positions_is_refused(decoder: Decoder) -> None:

@@ -71,7 +71,7 @@ def test_key_like_no_other_lists_the_known_ones() -> None:
     with pytest.raises(RecipeError) as caught:
         _parse(FULL + "\nqqqqqqq = 1")
     assert caught.value.hint is not None
-    assert "base, dev, members" in caught.value.hint
+    assert "base, dev, exactness, members" in caught.value.hint
 
 
 def test_unknown_filter_names_the_nearest_known_one() -> None:
@@ -103,6 +103,8 @@ def test_missing_key_is_named(key: str) -> None:
         ("method", '"Merge.Ties"', "not the name of a method"),
         ("method", '"os.system(1)"', "not the name of a method"),
         ("method", "[]", "method is"),
+        ("exactness", '"exact"', "exactness is 'exact'"),
+        ("exactness", "[]", "exactness is"),
         ("parameters", "{density = 0.2}", "density is 0.2, not text"),
         ("parameters", "{n = 1}", "n is 1, not text"),
         ("parameters", "{n = true}", "n is True, not text"),

@@ -44,7 +44,7 @@ def test_the_same_seeds_give_the_same_systems_and_outcomes(
     composed = other.node.compose(recipe)
     assert composed.id == composed_home.compositions["merge.linear"]
     assert composed.members == sorted(composed.members)
-    assert composed.exactness == "pinned"
+    assert composed.exactness == "bitwise"
     ours = predicate_of(composed_home.node, str(composed.id))
     theirs = predicate_of(other.node, str(composed.id))
     assert {name: ours[name] for name in DIGESTS} == {name: theirs[name] for name in DIGESTS}
@@ -203,6 +203,14 @@ REFUSED: dict[str, Refused] = {
     ),
     "nobody by that name": (
         lambda w: {"members": {"author": ["did:key:z6Mk"]}}, UsageError, 2, "no members", "list"
+    ),
+    "a promise nobody can keep": (
+        lambda w: {"extra": 'exactness = "advisory"'}, UsageError, 2, "advisory", "strictest"
+    ),
+    "a promise the method cannot keep": (
+        lambda w: {"method": "route.trained", "dev": w.ids["own0-dev"],
+                   "extra": 'exactness = "bitwise"'},
+        UsageError, 2, "route.trained does not promise bitwise", "pinned"
     ),
     "a table that cannot be": (lambda w: {"extra": "seed = -1"}, UsageError, 2, "seed", ""),
     "not TOML": (lambda w: {"extra": "]["}, UsageError, 2, "recipe", ""),

@@ -15,6 +15,7 @@ from ledger.errors import DigestError, IncompleteError, UsageError
 from node.api import Node
 from node.artifacts import read_document, store_document
 from node.checking.claims import claimed_outcomes
+from node.checking.replaying import Replayed
 from tests.node.worlds import (
     World,
     block_path,
@@ -236,26 +237,52 @@ def test_only_compositions_and_evaluations_are_replayed(composed_home: World) ->
         composed_home.node.replay(composed_home.ids["ada"])
 
 
-def test_on_another_software_stack_a_difference_is_not_held_against_the_claim(
-    composed: World, tmp_path: Path
-) -> None:
-    """Class `pinned` promises equality only on the versions that the lock names."""
+def relock(world: World, exactness: str, digest: str | None = None, **software: str) -> str:
+    """Sign the merge once more with another class, other versions or another system digest."""
     from compose.lock import Lock
 
-    node = composed.node
-    predicate = predicate_of(node, composed.compositions[MERGE])
+    node = world.node
+    predicate = predicate_of(node, world.compositions[MERGE])
     lock = Lock.parse(read_document(Cid.parse(predicate["lock"]), node.home.store, what="lock"))
-    old = replace(lock, software={**lock.software, "torch": "1.0.0"})
-    data = old.encode()
-    predicate |= {"lock": str(store_document(data, node.home.store))}
-    other = say(node.home, "composition", predicate, {"lock.json": data})
-    replayed = node.replay(forge(node, composed.compositions[MERGE], improve, about=other))
+    data = replace(lock, exactness=exactness, software={**lock.software, **software}).encode()
+    stored = str(store_document(data, node.home.store))
+    predicate |= {"lock": stored, "exactness": exactness}
+    predicate |= {} if digest is None else {"system_digest": digest}
+    return say(node.home, "composition", predicate, {"lock.json": data})
+
+
+def lie_about(world: World, composition: str) -> Replayed:
+    """Replay the claim that a composition answers everything correctly."""
+    node = world.node
+    return node.replay(forge(node, world.compositions[MERGE], improve, about=composition))
+
+
+def test_on_another_software_stack_a_pinned_difference_is_not_held_against_the_claim(
+    composed: World,
+) -> None:
+    """Class `pinned` promises equality only on the versions that the lock names."""
+    replayed = lie_about(composed, relock(composed, "pinned", torch="1.0.0"))
     assert (replayed.verdict, replayed.exit_code) == ("inconclusive", 9)
     assert "torch 1.0.0" in replayed.mismatches[-1]
     # Merged deltas are the same bits on every stack, so a false digest has no excuse.
-    predicate |= {"system_digest": "00" * 32}
-    replayed = node.replay(say(node.home, "composition", predicate, {"lock.json": data}))
+    false = relock(composed, "pinned", digest="00" * 32, torch="1.0.0")
+    assert composed.node.replay(false).exit_code == 3
+
+
+def test_no_software_excuses_a_bitwise_difference(composed: World) -> None:
+    replayed = lie_about(composed, relock(composed, "bitwise", torch="1.0.0", numpy="1.0"))
     assert (replayed.verdict, replayed.exit_code) == ("mismatch", 3)
+
+
+def test_another_version_of_the_exact_engine_is_named(composed: World) -> None:
+    with pytest.raises(IncompleteError, match="version 2 of the exact engine") as caught:
+        composed.node.replay(relock(composed, "bitwise", exact="2"))
+    assert caught.value.exit_code == 9
+
+
+def test_what_promises_nothing_is_not_replayed(composed: World) -> None:
+    with pytest.raises(IncompleteError, match="advisory"):
+        composed.node.replay(relock(composed, "advisory"))
 
 
 def test_nothing_in_the_current_folder_is_run(

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from compose.answering import Answer, Answerer
 from compose.errors import MethodError
 from compose.evaluation import ROWS_AT_ONCE, is_right, question_of
-from compose.methods.method import Context
+from compose.methods.method import Context, Member
+from compose.suite import Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +61,29 @@ def record_alone(context: Context, soloists: Sequence[Answerer] | None = None) -
             "members cannot be compared without a dev suite",
             hint="name one in the recipe: dev = 'ID'",
         )
-    questions = [question_of(dev, item) for item in dev.items]
-    nobody = np.ones((1, 0), dtype=np.bool_)
-    answers = []
-    for soloist in (soloists or context.soloists())[1:]:
-        said: list[Answer] = []
-        for start in range(0, len(questions), ROWS_AT_ONCE):
-            rows = soloist.answer(questions[start : start + ROWS_AT_ONCE], nobody)
-            said.extend(row[0] for row in rows)
-        answers.append(tuple(said))
+    known = context.memo
+    if any(_key(member) not in known for member in context.members):
+        models = (soloists or context.soloists())[1:]
+        for member, model in zip(context.members, models, strict=True):
+            if _key(member) not in known:
+                known[_key(member)] = _answers(model, dev)
+    answers: list[tuple[Answer, ...]] = [known[_key(member)] for member in context.members]
     solved = [
         [is_right(dev, item, answer.value) for item, answer in zip(dev.items, row, strict=True)]
         for row in answers
     ]
     return Record(tuple(answers), np.array(solved, dtype=np.bool_).T)
+
+
+def _key(member: Member) -> tuple[str, str]:
+    return ("alone", member.id)
+
+
+def _answers(model: Answerer, dev: Suite) -> tuple[Answer, ...]:
+    questions = [question_of(dev, item) for item in dev.items]
+    everybody = np.ones((1, model.members), dtype=np.bool_)
+    said: list[Answer] = []
+    for start in range(0, len(questions), ROWS_AT_ONCE):
+        rows = model.answer(questions[start : start + ROWS_AT_ONCE], everybody)
+        said.extend(row[0] for row in rows)
+    return tuple(said)

@@ -10,8 +10,8 @@ of its description's vector and the prompt's, zero if either is empty.
 
 The member with the largest score answers if it exceeds `threshold`, else the base; the smaller id
 wins a tie. In coalitions the weights are those of all members of the lock. A copy under the same
-title never answers before its twin with the smaller id; under another title it may draw prompts of
-its own. Titles are claims of their authors, and nothing here checks them.
+title never answers before its twin with the smaller id, but its title counts in the weights; under
+another title it may draw prompts of its own. Titles are claims of their authors, unchecked.
 """
 
 from __future__ import annotations

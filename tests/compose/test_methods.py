@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from compose.adapter import inspect_adapter
 from compose.bank import MemberBank, Prefix
-from compose.base import open_base
 from compose.decoding import Decoding
 from compose.delta import Array, Deltas, delta_of, weighted_sum
 from compose.errors import MethodError
@@ -26,33 +23,13 @@ from compose.methods.logit_select import MostChanged
 from compose.methods.merge_ties import ties, trim
 from compose.methods.router import Routed, Router
 from compose.methods.speaker import Speaker
-from compose.suite import Suite
 from compose.system import System, assemble
 from compose.tokens import Tokens
 from ledger.errors import DigestError, IncompleteError
-from tests.compose.systems import Workshop, choice_suite, cid_of, exact_suite, prompts
+from tests.compose.systems import Workshop, cid_of, exact_suite, prompts
 
 VALUES = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
 MATRICES = hnp.arrays(np.float64, (3, 4), elements=VALUES)
-
-
-@pytest.fixture(scope="module")
-def workshop(tiny_base: Path, tiny_adapters: list[Path]) -> Workshop:
-    base = open_base(tiny_base, name="tiny")
-    adapters = {
-        str(cid_of(f"entry {number}")): inspect_adapter(path, base)
-        for number, path in enumerate(tiny_adapters)
-    }
-    blank = exact_suite("dev", prompts(), ["?"] * len(prompts()))
-    shop = Workshop(base, adapters, (blank, choice_suite("choice", prompts()[:3])), blank)
-    return replace(shop, dev=solvable_dev(shop))
-
-
-def solvable_dev(shop: Workshop) -> Suite:
-    """A dev suite whose gold answers are what one member, each in its turn, says."""
-    said = [shop.answers(shop.assemble("merge.linear", [member]))[0] for member in shop.ids]
-    gold = [str(said[number % 4][number]) for number in range(len(prompts()))]
-    return exact_suite("dev", prompts(), [each or "?" for each in gold])
 
 
 def all_systems(shop: Workshop, members: list[str] | None = None) -> Mapping[str, System]:

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compose.answering import Answer, Question
-from compose.bank import Mask
 from compose.methods.alone import Record
 from compose.methods.route_cascade import Cascade, thresholds
 from compose.methods.route_description import Described
@@ -20,42 +19,7 @@ from compose.methods.routing import routed
 from compose.methods.text_vote import Vote
 from compose.panel import Ask, Panel, Talk
 from compose.scoring import MAX_MARGIN
-
-
-class Scripted:
-    """A model that answers from a table; each question it is asked counts as one forward."""
-
-    members = 0
-
-    def __init__(self, *answers: Answer) -> None:
-        self.answers = answers
-        self.asked: list[str] = []
-
-    @property
-    def forwards(self) -> int:
-        return len(self.asked)
-
-    def answer(self, questions: Sequence[Question], masks: Mask) -> list[list[Answer]]:
-        assert masks.shape == (1, 0)
-        self.asked += [each.prompt for each in questions]
-        return [[self.answers[int(each.prompt)]] for each in questions]
-
-
-def question(prompt: str, *choices: str) -> Question:
-    return Question("item", prompt, choices, 4, "whitespace")
-
-
-def said(value: int | str, margin: int = 5, confidence: float = -1.0) -> Answer:
-    return Answer(value, margin, confidence)
-
-
-def coalitions(members: int) -> Mask:
-    return np.array(list(product([False, True], repeat=members)))
-
-
-def ask_all(panel: Panel, *prompts: str) -> list[Answer]:
-    everybody = np.ones((1, panel.members), dtype=bool)
-    return [row[0] for row in panel.answer([question(each) for each in prompts], everybody)]
+from tests.compose.scripted import Scripted, ask_all, coalitions, question, said
 
 
 def test_every_model_is_asked_once_however_many_coalitions_ask() -> None:

@@ -50,6 +50,12 @@ class Number:
     unit: str
     integer: bool = False
 
+    @property
+    def values(self) -> str:
+        """What it may be, for people."""
+        whole = "whole number, " if self.integer else ""
+        return f"{self.low} to {self.high}, {whole}{self.unit}"
+
     def canonical(self, text: str, *, what: str) -> str:
         """Return the one spelling of a value in range."""
         value = parse_weight(text, what=what)
@@ -67,6 +73,11 @@ class Option:
     default: str
     options: tuple[str, ...]
 
+    @property
+    def values(self) -> str:
+        """What it may be, for people."""
+        return ", ".join(self.options)
+
     def canonical(self, text: str, *, what: str) -> str:
         """Return the word itself if it is one of the options."""
         if text not in self.options:
@@ -79,6 +90,11 @@ class Text:
     """A parameter that is a short text."""
 
     default: str
+
+    @property
+    def values(self) -> str:
+        """What it may be, for people."""
+        return f"text of 1 to {MAX_TEXT} characters"
 
     def canonical(self, text: str, *, what: str) -> str:
         """Return the text itself if it is short and not empty."""

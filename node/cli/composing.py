@@ -1,4 +1,4 @@
-"""Commands that build systems: `base add`, `base list` and `compose`."""
+"""Commands that build systems: `base add`, `base list`, `methods` and `compose`."""
 
 from __future__ import annotations
 
@@ -59,6 +59,48 @@ base_command = Group(
     commands=[base_add, base_list],
     help="Add and list base models.\n\nA base is pinned by digest; its name is for people.",
 )
+
+
+@command("methods", "pnode methods", "pnode methods merge.ties", "pnode methods --json")
+@click.argument("name", metavar="[NAME]", required=False)
+def methods_command(session: Session, name: str | None) -> None:
+    """List the composition methods, or print the reference of one.
+
+    The text of a method is its exact specification; a recipe names the method and sets parameters.
+    """
+    from compose.methods import METHODS, find_method
+    from compose.methods.reference import reference
+
+    if name is None:
+        known = [reference(METHODS[each]) for each in sorted(METHODS)]
+        rows = [[each.name, each.level, _yes(each.needs_dev), each.summary] for each in known]
+        table = Table(["NAME", "LEVEL", "DEV SUITE", "WHAT IT DOES"], rows)
+        session.output.result("methods", known, table, ids=[each.name for each in known])
+        session.output.hint("read one with 'pnode methods NAME'")
+        return
+    found = reference(find_method(name))
+    parameters = [[each.name, each.default, each.values] for each in found.parameters]
+    session.output.result(
+        "methods",
+        found,
+        Fields(
+            [
+                ("method", found.name),
+                ("version", found.version),
+                ("level", found.level),
+                ("dev suite", "needed" if found.needs_dev else "not needed"),
+                ("with -o", "written as an adapter" if found.exports else "no adapter to write"),
+                ("coalitions", found.coalitions),
+            ]
+        ),
+        Lines(["", found.summary, "", *found.text.split("\n"), ""]),
+        Table(["PARAMETER", "DEFAULT", "VALUES"], parameters, "it takes no parameters"),
+        ids=[found.name],
+    )
+
+
+def _yes(needed: bool) -> str:
+    return "needed" if needed else "no"
 
 
 @command(

@@ -61,6 +61,9 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
     },
     "Compose": {
         "base": Listing("composing", "Add and list base models."),
+        "methods": Listing(
+            "composing", "List the composition methods, or print the reference of one."
+        ),
         "compose": Listing("composing", "Lock, assemble, evaluate and record a recipe."),
     },
     "Credit": {

@@ -19,7 +19,8 @@ import pytest
 from compose import admission
 from compose.errors import UnfitAdapterError
 from compose.methods import METHODS
-from compose.methods.method import Method, Number, Option
+from compose.methods.method import Method, Option
+from compose.methods.reference import MethodReference, reference
 from compose.recipe import _FILTERS, _KNOWN
 from compose.similarity import NEAR_COPY
 from compose.suite import _KNOWN as SUITE_KEYS
@@ -166,12 +167,19 @@ def test_every_method_has_a_section_with_its_parameters(method: Method) -> None:
     for name, parameter in method.parameters.items():
         default, values = table[name]
         assert default == parameter.default
-        if isinstance(parameter, Number):
-            assert f"{parameter.low} to {parameter.high}" in values
-            assert parameter.unit in values
-            assert ("whole number" in values) == parameter.integer
         if isinstance(parameter, Option):
             assert all(option in values for option in parameter.options)
+        else:
+            assert values.startswith(parameter.values)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_method_says_itself_what_the_page_says(method: Method) -> None:
+    said = reference(method)
+    assert said.summary.endswith(".")
+    assert not said.summary.startswith("`")
+    assert said.text.startswith(f"Version {method.version}")
+    assert [each.name for each in said.parameters] == list(method.parameters)
 
 
 def test_no_method_is_documented_that_does_not_exist() -> None:
@@ -287,6 +295,7 @@ def test_the_documented_keys_are_those_of_the_results() -> None:
         "audit": Audited,
         "replay": Replayed,
         "base.add": KnownBase,
+        "methods": MethodReference,
         "compose": Composed,
         "attribute": Attributed,
         "report": Reported,

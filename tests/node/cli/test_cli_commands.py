@@ -43,6 +43,22 @@ def test_objects_carry_their_schema_and_the_promised_keys(
     assert keys <= set(record)
 
 
+def test_methods_are_listed_and_read_one_by_one(pnode: Pnode) -> None:
+    listed = pnode("methods", "--json").json
+    assert [each["name"] for each in listed] == pnode("methods", "-q").out.split()
+    (ties,) = (each for each in listed if each["name"] == "merge.ties")
+    assert pnode("methods", "merge.ties", "--json").json == {"schema": "pnode.methods/1", **ties}
+    assert ties["parameters"][0] == {
+        "name": "density",
+        "default": "0.2",
+        "values": "0.000001 to 1, share of entries kept",
+    }
+    told = pnode("methods", "merge.ties").out
+    assert ties["text"] in told
+    assert "share of entries kept" in told
+    assert "did you mean 'merge.ties'?" in pnode("methods", "merge.tie").err
+
+
 def test_init_twice_is_the_same_home(pnode: Pnode, home: Path) -> None:
     first, second = pnode("status", "--json").json, pnode("init", "--json").json
     assert (second["origin"], second["already"]) == (first["origin"], True)

@@ -51,6 +51,7 @@ WITHOUT_HOME = {
     "init": (["--unknown"], 2),
     "demo": (["--unknown"], 2),
     "doctor": (["--unknown"], 2),
+    "methods": (["merge.tie"], 2),
     "completion": (["tcsh"], 2),
 }
 

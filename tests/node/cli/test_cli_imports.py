@@ -66,6 +66,7 @@ def _listings() -> list[set[str]]:
         ["log"],
         ["checkpoint"],
         ["doctor"],
+        ["methods"],
         ["audit"],
         ["peer", "list"],
         ["completion", "zsh"],

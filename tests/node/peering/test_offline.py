@@ -61,6 +61,7 @@ SCRIPT = [
     "sync stick",
     "recover stick",
     "doctor",
+    "methods merge.ties",
     "evidence list",
     "key show",
     "watch",

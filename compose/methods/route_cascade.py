@@ -31,6 +31,7 @@ class RouteCascade(Method):
     name = "route.cascade"
     version = "1"
     level = "api"
+    exactness = "bitwise"
     selects = True
     needs_dev = True
     parameters: ClassVar[Parameters] = {

@@ -4,9 +4,9 @@ Version 1. The description of a member is the title of its statement, which its 
 descriptions become texts: A to Z in lower case, runs of ASCII white space one space, one space at
 either end. A text's terms are its character n-grams of 3, 4 and 5, each hashed to the first 8
 bytes, big-endian, of sha256("pnode-description/1:" + UTF-8 of the n-gram) modulo 2^18. A term that
-is in d of the n descriptions has weight ln((1 + n) / (1 + d)) + 1, a term in none of them has none;
-a text is the vector of count times weight over its terms, and the score of a member is the cosine
-of its description's vector and the prompt's, zero if either is empty.
+is in d of the n descriptions has weight ln((1 + n) / (1 + d)) + 1, to 15 digits; a term in none of
+them has none. A text is the vector of count times weight over its terms, and the score of a member
+the cosine of its description's vector and the prompt's, zero if either is empty.
 
 The member with the largest score answers if it exceeds `threshold`, else the base; the smaller id
 wins a tie. In coalitions the weights are those of all members of the lock. A copy under the same
@@ -16,6 +16,7 @@ another title it may draw prompts of its own. Titles are claims of their authors
 
 from __future__ import annotations
 
+import decimal
 import hashlib
 import math
 import re
@@ -32,6 +33,8 @@ from ledger.encoding import canonical_json
 WIDTH = 2**18
 LENGTHS = (3, 4, 5)
 
+_DECIMALS = decimal.Context(prec=15, rounding=decimal.ROUND_HALF_EVEN)
+
 _WHITE_SPACE = re.compile(r"[ \t\n\v\f\r]+")
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
@@ -42,6 +45,7 @@ class RouteDescription(Method):
     name = "route.description"
     version = "1"
     level = "api"
+    exactness = "bitwise"
     selects = True
     needs_titles = True
     semantics = "fitted once, restricted"
@@ -64,9 +68,7 @@ class Described:
         """Take the descriptions in id order, and the score that a member must exceed."""
         counts = [terms(each) for each in descriptions]
         found = Counter(term for each in counts for term in each)
-        self._weights = {
-            term: math.log((1 + len(counts)) / (1 + number)) + 1 for term, number in found.items()
-        }
+        self._weights = {term: _weight(len(counts), number) for term, number in found.items()}
         self._vectors = [self._vector(each) for each in counts]
         self._threshold = threshold
 
@@ -94,6 +96,12 @@ class Described:
         # Summed exactly, so that the order of the terms is of no account.
         length = math.sqrt(math.fsum(value * value for value in values.values()))
         return {term: value / length for term, value in values.items()}
+
+
+def _weight(descriptions: int, number: int) -> float:
+    """Return the weight of a term, in decimals: logarithms of C libraries differ in a bit."""
+    ratio = _DECIMALS.divide(1 + descriptions, 1 + number)
+    return float(_DECIMALS.add(_DECIMALS.ln(ratio), 1))
 
 
 def terms(text: str) -> Counter[int]:

@@ -58,6 +58,7 @@ class TextRefine(Method):
     name = "text.refine"
     version = "1"
     level = "text"
+    exactness = "bitwise"
     needs_dev = True
     parameters: ClassVar[Parameters] = {
         "rounds": Number("2", "1", "8", "rounds before the conclusion", integer=True),

@@ -28,6 +28,7 @@ class TextVote(Method):
     name = "text.vote"
     version = "1"
     level = "text"
+    exactness = "bitwise"
     needs_dev = True
     parameters: ClassVar[Parameters] = {}
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compose.answering import Answer, Question
+from compose.evaluation import evaluate
+from compose.exact import VERSION
+from compose.exactness import SOFTWARE
+from compose.methods import METHODS
 from compose.methods.alone import Record
 from compose.methods.route_cascade import Cascade, thresholds
 from compose.methods.route_description import Described
@@ -19,7 +24,9 @@ from compose.methods.routing import routed
 from compose.methods.text_vote import Vote
 from compose.panel import Ask, Panel, Talk
 from compose.scoring import MAX_MARGIN
+from compose.system import assemble
 from tests.compose.scripted import Scripted, ask_all, coalitions, question, said
+from tests.compose.systems import Workshop
 
 
 def test_every_model_is_asked_once_however_many_coalitions_ask() -> None:
@@ -68,6 +75,7 @@ def test_choices_are_voted_on_by_index() -> None:
     assert panel.answer([question("0", "a", "b")], everybody)[0][0].value == 0
 
 
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "b", ""]), st.integers(0, 3)), min_size=1, max_size=5)
 )
@@ -167,3 +175,19 @@ def test_descriptions_are_compared_by_cosine() -> None:
     assert 0.5 < twice < 1
     assert other == 0
     assert described.score("") == described.score("q") == [0, 0, 0]
+
+
+def test_panels_of_exact_models_answer_with_the_same_bits_in_any_batch(workshop: Workshop) -> None:
+    """Nothing that a procedure computes depends on a library, so it can promise what models do."""
+    bitwise = [name for name, each in METHODS.items() if each.exactness == "bitwise"]
+    short, choice = workshop.suites[2], workshop.suites[1]
+    few = (replace(short, items=short.items[:4]), replace(choice, items=choice.items[:2]))
+    shop = replace(workshop, dev=replace(workshop.dev, items=workshop.dev.items[:4]))
+    for name in sorted({*bitwise} - {"merge.linear", "merge.ties"}):
+        lock = shop.lock(name, shop.ids[:3], **({"style": "bare"} if "refine" in name else {}))
+        lock = replace(lock, exactness="bitwise", software={SOFTWARE: VERSION})
+        systems = [assemble(lock, shop.base, shop.adapters, shop.dev, shop.titles) for _ in "ab"]
+        assert systems[0].digest() == systems[1].digest()
+        for suite in few:
+            alone = evaluate(systems[0], suite, items_at_once=1)
+            assert evaluate(systems[1], suite) == alone

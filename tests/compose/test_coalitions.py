@@ -151,9 +151,8 @@ SELECTING = sorted(name for name, each in METHODS.items() if each.selects)
 
 
 @pytest.mark.parametrize("method", SELECTING)
-def test_coalitions_that_keep_the_speakers_say_the_same(workshop: Workshop, method: str) -> None:
-    running = engine(workshop, method, **PARAMETERS.get(method, {}))
-    table = dict(running.evaluate(EVERY))
+def test_coalitions_that_keep_the_speakers_say_the_same(tables: Tables, method: str) -> None:
+    running, table = tables(method)
     right = {
         mask: [each.correct for suite in cell for each in suite] for mask, cell in table.items()
     }

@@ -71,7 +71,7 @@ def delta_of(adapter: Adapter, *, name: str = "adapter") -> Deltas:
     layers = {}
     for layer, (a, b) in adapter.factors().items():
         with np.errstate(over="ignore", invalid="ignore"):
-            delta = _product(a, b) * scale
+            delta = product(a, b) * scale
         if not np.isfinite(delta).all():
             raise UnfitAdapterError(
                 f"{name}: the delta of {layer} is not finite",
@@ -122,18 +122,18 @@ def parse_weight(text: str, *, what: str) -> Fraction:
     return Fraction(text)
 
 
-def _frozen(array: Array) -> Array:
-    # Adding 0.0 turns -0.0 into 0.0, so that equal deltas have equal bytes; it also copies.
-    copy = np.asarray(array, dtype=np.float64) + 0.0
-    copy.flags.writeable = False
-    return copy
-
-
-def _product(a: Array, b: Array) -> Array:
-    """Return B @ A, [out, in], adding the rank-one terms in order."""
+def product(a: Array, b: Array) -> Array:
+    """Return B @ A, [out, in], adding the rank-one terms in order, without BLAS."""
     total = np.multiply(b[:, :1], a[:1, :])
     term = np.empty_like(total)
     for k in range(1, a.shape[0]):
         np.multiply(b[:, k : k + 1], a[k : k + 1, :], out=term)
         np.add(total, term, out=total)
     return total
+
+
+def _frozen(array: Array) -> Array:
+    # Adding 0.0 turns -0.0 into 0.0, so that equal deltas have equal bytes; it also copies.
+    copy = np.asarray(array, dtype=np.float64) + 0.0
+    copy.flags.writeable = False
+    return copy

@@ -138,6 +138,11 @@ class Decoder:
         return weights
 
     @property
+    def weights(self) -> Mapping[str, torch.Tensor]:
+        """The weights by checkpoint name, not to be changed: decoders share them."""
+        return self._weights
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all weights, shared ones included."""
         return self.bytes_per_weight * sum(each.numel() for each in self._weights.values())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from compose.scoring import UNITS_PER_NAT
 from compose.suite import Item, Suite
 
 Coefficients = tuple[Fraction, ...]
+T = TypeVar("T")
 
 GRID = 1_000_000
 """Searched weights are multiples of 1 / GRID, so that a search stays exact and short to write."""
@@ -50,17 +52,19 @@ class DevScores:
         self._expected = expected
         self._done = 0
 
+    def solved(self, coefficients: Coefficients) -> tuple[bool, ...]:
+        """Return which dev items the weighted sum answers correctly."""
+        return self._known("solved", coefficients, self._solved)
+
     def accuracy(self, coefficients: Coefficients) -> Fraction:
         """Return the share of dev items that the weighted sum answers correctly."""
-        return self._score("accuracy", coefficients, self._accuracy)
+        return Fraction(sum(self.solved(coefficients)), len(self._dev.items))
 
     def loss(self, coefficients: Coefficients) -> Fraction:
         """Return the mean loss of the weighted sum on the right answers, in nat per token."""
-        return self._score("loss", coefficients, self._loss)
+        return self._known("loss", coefficients, self._loss)
 
-    def _score(
-        self, kind: str, coefficients: Coefficients, find: Callable[[Coefficients], Fraction]
-    ) -> Fraction:
+    def _known(self, kind: str, coefficients: Coefficients, find: Callable[[Coefficients], T]) -> T:
         pairs = zip(self._context.members, coefficients, strict=True)
         key = "dev", kind, tuple((member.id, weight) for member, weight in pairs if weight)
         memo = self._context.memo
@@ -68,13 +72,13 @@ class DevScores:
             memo[key] = find(coefficients)
         self._done += 1
         self._context.progress(self._done, self._expected)
-        score: Fraction = memo[key]
+        score: T = memo[key]
         return score
 
-    def _accuracy(self, coefficients: Coefficients) -> Fraction:
+    def _solved(self, coefficients: Coefficients) -> tuple[bool, ...]:
         model = self._context.one_model(self._context.weighted_sum(coefficients))
         ((outcomes,),) = outcomes_of(model, [self._dev], _EVERYBODY)
-        return Fraction(sum(outcome.correct for outcome in outcomes), len(outcomes))
+        return tuple(outcome.correct for outcome in outcomes)
 
     def _loss(self, coefficients: Coefficients) -> Fraction:
         model = self._context.one_model(self._context.weighted_sum(coefficients))

@@ -82,6 +82,7 @@ def peft_answers(base: BaseModel, adapter: Path) -> list[str]:
         ("merge.greedy_soup", {}, 6),
         ("merge.lorahub", {"objective": "loss", "budget": "6"}, 12),
         ("merge.model_swarms", {"steps": "1"}, 10),
+        ("merge.regmean", {"prompts": "all"}, 16),
     ],
 )
 def test_peft_gives_the_same_greedy_answers(

@@ -34,6 +34,7 @@ class MergeDareTies(Method):
     name = "merge.dare_ties"
     version = "1"
     level = "weight"
+    exactness = "bitwise"
     parameters: ClassVar[Parameters] = {
         "density": Number("0.5", "0.000001", "1", "share of entries kept"),
         "consensus": Option("mean", ("mean", "sum")),

@@ -28,6 +28,7 @@ class MergeGreedySoup(Method):
     version = "1"
     level = "weight"
     needs_dev = True
+    exactness = "bitwise"
     parameters: ClassVar[Parameters] = {}
 
     def assemble(self, context: Context) -> Assembly:

@@ -37,6 +37,7 @@ class MergeLorahub(Method):
     version = "1"
     level = "weight"
     needs_dev = True
+    exactness = "bitwise"
     parameters: ClassVar[Parameters] = {
         "objective": Option("accuracy", ("accuracy", "loss")),
         "budget": Number("40", "1", "1000", "evaluations of the dev suite", integer=True),

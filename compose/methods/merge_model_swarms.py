@@ -45,6 +45,7 @@ class MergeModelSwarms(Method):
     version = "1"
     level = "weight"
     needs_dev = True
+    exactness = "bitwise"
     parameters: ClassVar[Parameters] = {
         "steps": Number("10", "0", "100", "steps of every particle", integer=True),
         "patience": Number("5", "1", "100", "steps without a better position", integer=True),

@@ -155,6 +155,17 @@ def test_a_coalition_is_the_merge_of_its_members_alone(workshop: Workshop, metho
 
 
 @pytest.mark.parametrize("method", MERGES)
+def test_a_merge_that_promises_bits_makes_them_with_the_exact_engine(
+    workshop: Workshop, method: str
+) -> None:
+    """A search that is scored by the exact engine finds the same weights, with the same bits."""
+    lock = workshop.lock(method, **QUICK.get(method, {}))
+    lock = replace(lock, exactness=METHODS[method].exactness, software={"exact": "1"})
+    answerer = assemble(lock, workshop.base, workshop.adapters, workshop.dev)
+    assert answerer.digest() == system(workshop, method).digest()
+
+
+@pytest.mark.parametrize("method", MERGES)
 def test_members_of_weight_zero_change_nothing(workshop: Workshop, method: str) -> None:
     assembly = merge(workshop, method)
     if assembly.coefficients is None or all(assembly.coefficients):

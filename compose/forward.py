@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import torch
 
 Array = npt.NDArray[np.float64]
+Gate = Callable[["torch.Tensor"], "torch.Tensor"]
+"""From what goes into a linear layer to what is added to what comes out, both [..., features]."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -87,7 +89,7 @@ def _inference_only(function: Callable[P, R]) -> Callable[P, R]:
 class Decoder:
     """A base model, or a base model plus deltas, ready to run on the CPU."""
 
-    __slots__ = ("_cosine", "_sine", "_weights", "shape")
+    __slots__ = ("_cosine", "_gates", "_sine", "_weights", "shape")
 
     activation_bytes: ClassVar[int] = 256 * 2**20
     """How large a batch's largest activation may be; no answer depends on it."""
@@ -98,6 +100,7 @@ class Decoder:
         """Take tensors of `dtype` under their checkpoint names; `load` is the usual way in."""
         self.shape = shape
         self._weights = dict(weights)
+        self._gates: Mapping[str, Gate] = {}
         self._cosine, self._sine = self._table()
 
     @classmethod
@@ -125,6 +128,15 @@ class Decoder:
     def with_deltas(self, deltas: Deltas | None) -> Self:
         """Return this decoder with deltas added; the weights they do not touch are shared."""
         return type(self)(self.shape, self._adapted(deltas)) if deltas else self
+
+    def with_gates(self, gates: Mapping[str, Gate]) -> Self:
+        """Return this decoder with something added to what linear layers put out, by their names.
+
+        Only for engines that multiply layer by layer: not the exact one.
+        """
+        gated = type(self)(self.shape, self._weights)
+        gated._gates = gates  # noqa: SLF001 - of the same class
+        return gated
 
     def _adapted(self, deltas: Deltas) -> dict[str, torch.Tensor]:
         """Return the weights with deltas added, in float64 whatever the engine."""
@@ -315,7 +327,8 @@ class Decoder:
 
     def _linear(self, states: torch.Tensor, name: str) -> torch.Tensor:
         result: torch.Tensor = states @ self._weights[f"{name}.weight"].T
-        return result
+        gate = self._gates.get(name)
+        return result if gate is None else result + gate(states)
 
     def _heads(self, states: torch.Tensor, heads: int) -> torch.Tensor:
         rows, width, _ = states.shape

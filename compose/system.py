@@ -136,7 +136,7 @@ def assemble_context(method: Method, context: Context) -> System:
         "method": {"name": method.name, "version": method.version},
         **assembly.state,
     }
-    if method.shares_members:
+    if assembly.merged is None:
         identity["parameters"] = dict(context.parameters)
         identity["members"] = {each.id: each.adapter.tensor_digest for each in context.members}
     return System(assembly, identity)

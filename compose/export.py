@@ -2,9 +2,11 @@
 
 A merge that is a weighted sum of its members is written without truncation by concatenating ranks:
 A = [A_1; A_2; ...], B = [w_1 s_1 B_1, w_2 s_2 B_2, ...], zeros where a member does not touch a
-layer. Any other merge is dense and goes through a singular value decomposition, at full rank or at
-the rank given. Factors are stored as float32, which is what PEFT computes in; `error` says how far
-the stored product is from the merged delta, relative in the Frobenius norm over all layers.
+layer. Any other merge, and one whose ranks add up to more than can be loaded, goes through a
+singular value decomposition, cut to the largest rank that is allowed. Factors are stored as
+float32, which is what PEFT computes in. `error` says how far the stored product is from the merged
+delta, relative in the Frobenius norm over all layers; the file of weights records it in its
+metadata as "pnode.error", and the digest of the merged delta as "pnode.deltas".
 
 The exported copy is for use. What names the composition is the digest of the merged delta; the
 decomposition is not bit-stable across LAPACK builds and is never digested.
@@ -14,9 +16,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def export_adapter(
         assembly: what a method of level "weight" made of the context.
         context: base and members, as for assembling.
         directory: created; must not exist.
-        rank: largest rank to keep; None keeps everything.
+        rank: largest rank to keep; by default the largest that can be loaded.
 
     Raises:
         MethodError: if the assembly is not a merge, or the rank is not one that can be loaded.
@@ -67,28 +68,27 @@ def export_adapter(
             "this composition is the base: every member has weight zero, so there is no adapter",
             hint="leave out the export, or let the method search longer",
         )
-    if assembly.coefficients is not None and rank is None:
-        factors = _concatenated(context, assembly.coefficients)
-    else:
-        factors = _decomposed(merged, rank)
+    largest = MAX_RANK if rank is None else rank
+    factors = _concatenated(assembly, context, largest) or _decomposed(merged, largest)
     rounded, kept = _uniform(factors, context)
-    if not 1 <= kept <= MAX_RANK:
-        raise MethodError(
-            f"the export has rank {kept}, 1 to {MAX_RANK} can be loaded",
-            hint="give a smaller rank, and read the recorded error",
-        )
-    error = _relative_error(merged, rounded)
-    _write(directory, context.base.name, rounded, kept)
-    return Exported(kept, f"{error:.12f}")
+    error = f"{_relative_error(merged, rounded):.12f}"
+    metadata = {"pnode.deltas": merged.digest(), "pnode.error": error}
+    _write(directory, context.base.name, rounded, kept, metadata)
+    return Exported(kept, error)
 
 
-def _concatenated(context: Context, coefficients: Sequence[Fraction]) -> Factors:
+def _concatenated(assembly: Assembly, context: Context, largest: int) -> Factors | None:
+    """Return the factors of a weighted sum, None if it is none or its ranks add up to more."""
+    if assembly.coefficients is None:
+        return None
     taken = [
         (member.adapter, float(member.adapter.scale) * float(weight))
-        for member, weight in zip(context.members, coefficients, strict=True)
+        for member, weight in zip(context.members, assembly.coefficients, strict=True)
         if weight
     ]
     total = sum(adapter.rank for adapter, _ in taken)
+    if total > largest:
+        return None
     layers: Factors = {}
     begin = 0
     for adapter, factor in taken:
@@ -102,7 +102,7 @@ def _concatenated(context: Context, coefficients: Sequence[Fraction]) -> Factors
     return layers
 
 
-def _decomposed(merged: Deltas, rank: int | None) -> Factors:
+def _decomposed(merged: Deltas, rank: int) -> Factors:
     layers: Factors = {}
     for name, delta in merged.items():
         u, s, vt = np.linalg.svd(delta, full_matrices=False)
@@ -142,7 +142,11 @@ def _relative_error(merged: Deltas, factors: Mapping[str, tuple[Array, Array]]) 
 
 
 def _write(
-    directory: Path, base: str, factors: Mapping[str, tuple[Array, Array]], rank: int
+    directory: Path,
+    base: str,
+    factors: Mapping[str, tuple[Array, Array]],
+    rank: int,
+    metadata: Mapping[str, str],
 ) -> None:
     try:
         from safetensors.numpy import save_file
@@ -171,4 +175,4 @@ def _write(
     except FileExistsError:
         raise StorageError(f"{directory} exists", hint="name a new directory") from None
     (directory / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
-    save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+    save_file(tensors, directory / WEIGHTS, metadata={"format": "pt", **metadata})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,8 @@ class Composed:
     exactness: str
     exactness_reason: str
     scores: dict[str, dict[str, Any]]
+    weights: dict[str, str]
+    adapter: dict[str, Any] | None
     files: list[str]
     warnings: list[str]
     pins: DaemonPins | None = None
@@ -91,18 +93,26 @@ def compose(
     members = [member.id for member in lock.members]
     if dry_run:
         cid = str(lock.cid())
-        return Composed(None, None, cid, None, members, lock.exactness, why, {}, [], warnings)
+        return Composed(
+            None, None, cid, None, members, lock.exactness, why, {}, {}, None, [], warnings
+        )
     # Before the long work: a home without keys could not sign what comes of it.
     author = home.keys().author
     materials = cached_materials(home, lock)
     context = _open(lock, materials, progress)
     system, outcomes = _run(lock, context, materials, progress)
-    files = _export(system, context, output) if output is not None else []
+    adapter = _export(system, context, output) if output is not None else None
     composed = _record(home, lock, why, system, outcomes, author, clock)
     names = [suite.name for suite in materials.suites]
     for score, name in zip(composed.scores.values(), names, strict=True):
         score["name"] = name
-    return replace(composed, files=files, warnings=[*warnings, *_near_copies(materials)])
+    return replace(
+        composed,
+        weights=_weights(system, members),
+        adapter=adapter,
+        files=[] if output is None else sorted(str(path) for path in output.iterdir()),
+        warnings=[*warnings, *_near_copies(materials)],
+    )
 
 
 def lock_recipe(
@@ -249,11 +259,16 @@ def _run(
     return system, outcomes
 
 
-def _export(system: System, context: Context, output: Path) -> list[str]:
+def _export(system: System, context: Context, output: Path) -> dict[str, Any]:
     from compose.export import export_adapter
 
-    export_adapter(system.assembly, context, output)
-    return sorted(str(path) for path in output.iterdir())
+    return asdict(export_adapter(system.assembly, context, output))
+
+
+def _weights(system: System, members: Sequence[str]) -> dict[str, str]:
+    """Return the factor on each member's delta where the system is their weighted sum."""
+    weights = system.assembly.coefficients or ()
+    return {id_: str(weight) for id_, weight in zip(members, weights, strict=bool(weights))}
 
 
 def _record(
@@ -329,6 +344,8 @@ def _record(
             score["suite"]: {"correct": score["correct"], "total": score["total"]}
             for score in scores
         },
+        weights={},
+        adapter=None,
         files=[],
         warnings=[],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -99,6 +99,12 @@ def methods_command(session: Session, name: str | None) -> None:
     )
 
 
+def _adapter_cell(adapter: dict[str, Any] | None) -> str | None:
+    if adapter is None:
+        return None
+    return f"rank {adapter['rank']}, relative error {adapter['error']}"
+
+
 def _yes(needed: bool) -> str:
     return "needed" if needed else "no"
 
@@ -136,7 +142,9 @@ def compose_command(session: Session, recipe: Path, output: Path | None, dry_run
                 ("exactness", f"{composed.exactness}: {composed.exactness_reason}"),
                 ("id", composed.id),
                 ("evaluation", composed.evaluation),
+                *((f"weight {id_[:16]}", weight) for id_, weight in composed.weights.items()),
                 *((f"score {name}", text) for name, text in scores),
+                ("adapter", _adapter_cell(composed.adapter)),
                 ("ipfs", pins_cell(composed.pins)),
             ]
         ),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from compose.adapter import inspect_adapter
+from compose.admission import WEIGHTS
 from compose.base import BaseModel, open_base
 from compose.delta import delta_of
 from compose.errors import MethodError
@@ -117,6 +118,27 @@ def test_a_smaller_rank_records_its_error(workshop: Workshop, tmp_path: Path) ->
     ]
     assert errors[0] > errors[1] > 0.05
     assert errors[2] < 1e-6
+
+
+def test_ranks_that_add_up_to_too_much_are_cut_and_the_error_is_recorded(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors import safe_open
+
+    monkeypatch.setattr("compose.export.MAX_RANK", 8)
+    exported = export(workshop, tmp_path / "out", "merge.linear")
+    assert exported.rank == 8
+    assert float(exported.error) > 0.001
+    merged = workshop.assemble("merge.linear").assembly.merged
+    assert merged is not None
+    with safe_open(tmp_path / "out" / WEIGHTS, framework="numpy") as file:
+        recorded = file.metadata()
+    assert recorded["pnode.error"] == exported.error
+    assert recorded["pnode.deltas"] == merged.digest()
+    again = delta_of(inspect_adapter(tmp_path / "out", workshop.base))
+    wrong = sum(float(np.sum((again[name] - delta) ** 2)) for name, delta in merged.items())
+    total = sum(float(np.sum(delta**2)) for delta in merged.values())
+    assert float(exported.error) == pytest.approx((wrong / total) ** 0.5, rel=1e-4)
 
 
 def test_only_merges_of_somebody_can_be_exported(workshop: Workshop, tmp_path: Path) -> None:

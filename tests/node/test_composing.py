@@ -291,6 +291,9 @@ def test_a_merge_is_written_as_an_adapter_that_peft_loads_and_that_scores_the_sa
         "adapter_config.json",
         "adapter_model.safetensors",
     }
+    assert composed.weights == dict.fromkeys(composed.members, "1")
+    assert composed.adapter is not None
+    assert float(composed.adapter["error"]) < 1e-6
     correct = [each["correct"] for each in composed.scores.values()]
     suites = [world.suites / "test" / name for name in TASKS]
     assert score_with_peft(tmp_path / "merged", suites) == correct

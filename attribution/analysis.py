@@ -5,62 +5,66 @@ The one function `analyse` serves both sides: who publishes values and who recom
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import Literal
 
-from attribution import axioms, exact, permutation
+from attribution import axioms, exact, permutation, strata, stratified
 from attribution.axioms import Check
 from attribution.errors import EstimatorError, RecomputeError, TableError
 from attribution.evidence import Evidence
 from attribution.game import ItemValues, mean
 from attribution.interval import (
     Interval,
+    SamplingError,
     Spread,
+    error_of_pairs,
     rank_groups,
     rank_ranges,
     spread_of,
     suite_intervals,
 )
-from attribution.permutation import PairSums, PermutationPlan, sample
+from attribution.permutation import PermutationPlan, sample
 from attribution.quantile import parse_confidence
+from attribution.strata import StratifiedPlan
 from attribution.table import CoalitionTable
-from ledger.cid import Cid
 
 EXACT_VERSION = "1"
+
+EstimatorName = Literal["exact", "permutation", "stratified"]
 
 
 @dataclass(frozen=True, slots=True)
 class Estimator:
     """How values are computed: all that, beside the table, decides every digit.
 
-    `seed` and `pairs` (of orders) are None for exact values.
+    `seed` and `pairs` (of orders, or of coalitions beside the ends) are None for exact values.
     """
 
-    name: Literal["exact", "permutation"]
+    name: EstimatorName
     reason: str
     seed: str | None = None
     pairs: int | None = None
 
     def __post_init__(self) -> None:
         if self.name == "exact" and (self.seed is not None or self.pairs is not None):
-            raise EstimatorError("exact values have neither a seed nor permutations")
+            raise EstimatorError("exact values have neither a seed nor pairs")
         if self.name == "permutation":
             check_seed(self.seed)
             if self.pairs is None or not 2 <= self.pairs <= permutation.MAX_PAIRS:
                 raise EstimatorError("sampled values need at least 4 permutations, in pairs")
+        if self.name == "stratified":
+            check_seed(self.seed)
+            if self.pairs is None or not 1 <= self.pairs <= strata.MAX_PAIRS:
+                raise EstimatorError("stratified values need pairs of coalitions")
 
     @property
     def version(self) -> str:
         """The version of the arithmetic, which changes whenever a digit could."""
-        return EXACT_VERSION if self.name == "exact" else permutation.VERSION
-
-    def plan(self, lock: Cid, players: int) -> PermutationPlan:
-        """Return the sampling plan of sampled values."""
-        if self.seed is None:
-            raise EstimatorError("exact values have no sampling plan")
-        return PermutationPlan(self.seed, lock, players)
+        versions = {"permutation": permutation.VERSION, "stratified": strata.VERSION}
+        return versions.get(self.name, EXACT_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class PlayerValue:
     """What one contribution is worth, with everything needed to judge the figure.
 
     `share` is None if the whole is worth as much as the base; `banzhaf` is None for sampled values.
+    `simultaneous` are the intervals that hold for all players together.
     `rank` is the best and the worst rank that the evidence leaves open.
     """
 
@@ -86,6 +91,7 @@ class PlayerValue:
     by_suite: tuple[SuiteValue, ...]
     share: Fraction | None
     interval: Interval
+    simultaneous: Interval
     leave_one_out: Fraction
     alone: Fraction
     banzhaf: Fraction | None
@@ -137,14 +143,15 @@ def analyse(
     """
     level = parse_confidence(confidence)
     groups_of_twins = _check_identical(table, identical)
-    items, pairs, independently, planned = _estimate(table, estimator)
+    items, sampled, independently, planned = _estimate(table, estimator)
     by_suite = items.by_suite(table.suites)
     totals = tuple(mean(row) for row in by_suite)
-    spread = spread_of(items, table.suites, pairs, level)
+    spread = spread_of(items, table.suites, sampled, level)
+    wide = spread_of(items, table.suites, sampled, level, together=len(table.players))
     return Analysis(
         estimator=estimator,
         confidence=confidence,
-        values=_player_values(table, estimator, items, spread, level),
+        values=_player_values(table, estimator, items, (spread, wide), level),
         efficiency_gap=axioms.efficiency_gap(table, totals),
         groups=tuple(
             tuple(table.players[player] for player in group)
@@ -153,7 +160,7 @@ def analyse(
         identical=groups_of_twins,
         checks=(
             axioms.check_efficiency(table, totals),
-            axioms.check_null_players(table, totals),
+            axioms.check_null_players(table, totals, spread),
             axioms.check_symmetry(table, totals, spread, groups_of_twins),
             axioms.check_additivity(by_suite, independently),
             axioms.check_coalitions(table, planned),
@@ -195,32 +202,66 @@ def check_seed(seed: str | None) -> str:
 
 def _estimate(
     table: Evidence, estimator: Estimator
-) -> tuple[ItemValues, PairSums | None, tuple[Fraction, ...], int]:
-    """Return values per item, pair sums, the totals by an independent route, coalitions planned."""
+) -> tuple[ItemValues, SamplingError | None, tuple[Fraction, ...], int]:
+    """Return values per item, their error, the totals by another route, coalitions planned."""
     if estimator.name == "exact":
         return exact.item_values(table), None, exact.shapley(table), 1 << len(table.players)
     if not isinstance(table, CoalitionTable):
         raise EstimatorError("values are sampled from a table of coalitions only")
+    if estimator.name == "permutation":
+        return _permuted(table, estimator)
+    return _stratified(table, estimator)
+
+
+def _permuted(
+    table: CoalitionTable, estimator: Estimator
+) -> tuple[ItemValues, SamplingError, tuple[Fraction, ...], int]:
     pairs = estimator.pairs or 0
-    plan = estimator.plan(table.lock, len(table.players))
-    planned = set()
-    for mask in plan.masks(pairs):
-        table.packed(mask)
-        planned.add(mask)
-    for mask in table.rows:
-        if mask not in planned:
-            raise RecomputeError(f"table: coalition {mask:x} is not part of the sampling plan")
+    plan = PermutationPlan(estimator.seed or "", table.lock, len(table.players))
+    planned = _check_planned(table, plan.masks(pairs))
     items, sums = sample(table, plan, pairs)
     independently = tuple(
         Fraction(number, sums.denominator * pairs)
         for number in sums.numerators.sum(axis=0).tolist()
     )
-    return items, sums, independently, len(planned)
+    return items, error_of_pairs(sums), independently, planned
+
+
+def _stratified(
+    table: CoalitionTable, estimator: Estimator
+) -> tuple[ItemValues, SamplingError, tuple[Fraction, ...], int]:
+    plan = StratifiedPlan(estimator.seed or "", table.lock, len(table.players))
+    for mask in plan.masks([]):
+        table.packed(mask)
+    sequence = plan.sequence(lambda pairs: stratified.variances(table, plan, pairs))
+    pairs = list(islice(sequence, estimator.pairs))
+    if len(pairs) != estimator.pairs:
+        raise RecomputeError(f"table: the sampling plan has only {len(pairs)} pairs")
+    planned = _check_planned(table, plan.masks(pairs))
+    found = stratified.estimate(table, plan, pairs)
+    return found.items, found.error, found.totals, planned
+
+
+def _check_planned(table: CoalitionTable, masks: Iterable[int]) -> int:
+    """Require that a table holds the planned coalitions and no others; return how many."""
+    planned = set()
+    for mask in masks:
+        table.packed(mask)
+        planned.add(mask)
+    for mask in table.rows:
+        if mask not in planned:
+            raise RecomputeError(f"table: coalition {mask:x} is not part of the sampling plan")
+    return len(planned)
 
 
 def _player_values(
-    table: Evidence, estimator: Estimator, items: ItemValues, spread: Spread, level: Fraction
+    table: Evidence,
+    estimator: Estimator,
+    items: ItemValues,
+    spreads: tuple[Spread, Spread],
+    level: Fraction,
 ) -> tuple[PlayerValue, ...]:
+    spread, wide = spreads
     by_suite = items.by_suite(table.suites)
     totals = tuple(mean(row) for row in by_suite)
     gain = table.value(table.everyone) - table.value(0)
@@ -241,6 +282,7 @@ def _player_values(
             ),
             share=totals[at] / gain if gain else None,
             interval=spread.interval(totals[at], at),
+            simultaneous=wide.interval(totals[at], at),
             leave_one_out=without[at],
             alone=alone[at],
             banzhaf=banzhaf[at] if banzhaf else None,

@@ -39,13 +39,21 @@ def check_efficiency(table: Evidence, values: Sequence[Fraction]) -> Check:
     return Check("efficiency", _verdict(holds=gap == 0), f"gap {gap}, computed without rounding")
 
 
-def check_null_players(table: Evidence, values: Sequence[Fraction]) -> Check:
-    """Require that a player which never changes an outcome has the value 0."""
+def check_null_players(table: Evidence, values: Sequence[Fraction], spread: Spread) -> Check:
+    """Require that a player which never changes an outcome has the value 0.
+
+    A sampled value may differ by chance: then the verdict is inconclusive as long as its interval
+    holds zero.
+    """
     silent = table.null_players()
     for player in silent:
-        if values[player] != 0:
-            detail = f"{table.players[player]} changes no outcome but has value {values[player]}"
+        if values[player] == 0:
+            continue
+        detail = f"{table.players[player]} changes no outcome but has value {values[player]}"
+        sampled = spread.sampling is not None
+        if not sampled or spread.sampling_only(values[player], player).excludes_zero:
             return Check("null-player", "fail", detail)
+        return Check("null-player", "inconclusive", f"{detail}, within sampling error")
     if not silent:
         return Check("null-player", "pass", "every contribution changes at least one outcome")
     names = ", ".join(table.players[player] for player in silent)

@@ -5,10 +5,12 @@ Two sources, kept apart and combined in quadrature:
 * items: the suites are samples of the tasks people care about. The value is a stratified mean over
   items, so its variance is (1/K^2) sum_k s_k^2 / m_k with s_k the standard deviation of the value
   per item in suite k. Degrees of freedom: the smallest suite less one, which errs on the wide side.
-* sampling: only some orders of the players were tried. Pairs of orders are independent draws, so
-  the variance of their mean is s^2 / P, with P - 1 degrees of freedom. Absent for exact values.
+* sampling: only some coalitions were tried. Pairs of orders are independent draws, so the variance
+  of their mean is s^2 / P, with P - 1 degrees of freedom; for stratified values see `stratified`.
+  Absent for exact values.
 
-The intervals are per player, not simultaneous. A zero half-width says that no item, or no pair,
+An interval is for one player; those for all players together are wider, each at a confidence that
+leaves one n-th of the doubt (Bonferroni). A zero half-width says that no item, or no pair,
 differed from another in what was evaluated. With a single item in a suite the spread over items
 is unknown: then there is no interval, which is not the same as a narrow one.
 """
@@ -28,6 +30,14 @@ from attribution.permutation import PairSums
 from attribution.quantile import ends, root, scaled, student_quantile, up
 
 Covariance = tuple[tuple[Fraction, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingError:
+    """The covariance of sampled values, and the degrees of freedom it was told from."""
+
+    covariance: Covariance
+    freedom: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,11 @@ class Spread:
         sampling = None if self.sampling is None else self.sampling[player][player]
         return self._interval(value, items, sampling)
 
+    def sampling_only(self, value: Fraction, player: int) -> Interval:
+        """Return the interval of one player's value on these very items."""
+        sampling = Fraction(0) if self.sampling is None else self.sampling[player][player]
+        return self._interval(value, Fraction(0), sampling)
+
     def difference(self, value: Fraction, first: int, second: int) -> Interval:
         """Return the interval of a difference of two values, paired over items and over pairs."""
         return self._interval(
@@ -95,20 +110,27 @@ class Spread:
 
 
 def spread_of(
-    values: ItemValues, suites: Sequence[Suite], pairs: PairSums | None, confidence: Fraction
+    values: ItemValues,
+    suites: Sequence[Suite],
+    sampled: SamplingError | None,
+    confidence: Fraction,
+    *,
+    together: int = 1,
 ) -> Spread:
-    """Return the spread of the values in the game `mean-accuracy`."""
+    """Return the spread of the values in the game `mean-accuracy`.
+
+    Args:
+        together: how many intervals shall hold at once with this confidence (Bonferroni).
+    """
+    confidence = 1 - (1 - confidence) / together
     smallest = min(suite.items for suite in suites)
     parts = [_items_covariance(values.numerators[:, part]) for part in suite_slices(suites)]
     scale = (len(suites) * values.denominator) ** 2
-    sampled = None if pairs is None else _pairs_covariance(pairs)
     return Spread(
         items=None if smallest < 2 else _sum_covariances(parts, scale),
         items_quantile=student_quantile(confidence, max(1, smallest - 1)),
-        sampling=sampled,
-        sampling_quantile=student_quantile(
-            confidence, max(1, 0 if pairs is None else len(pairs.numerators) - 1)
-        ),
+        sampling=None if sampled is None else sampled.covariance,
+        sampling_quantile=student_quantile(confidence, 1 if sampled is None else sampled.freedom),
     )
 
 
@@ -173,23 +195,25 @@ def _items_covariance(numerators: Integers) -> Covariance:
     return _covariance_of_mean(numerators.T)
 
 
-def _pairs_covariance(pairs: PairSums) -> Covariance:
-    return _sum_covariances([_covariance_of_mean(pairs.numerators)], pairs.denominator**2)
+def error_of_pairs(pairs: PairSums) -> SamplingError:
+    """Return the error of the mean of independent pairs of orders."""
+    covariance = _sum_covariances([_covariance_of_mean(pairs.numerators)], pairs.denominator**2)
+    return SamplingError(covariance, max(1, len(pairs.numerators) - 1))
 
 
 def _covariance_of_mean(rows: Integers) -> Covariance:
     """Return the covariance matrix of the mean of independent rows, shape [rows, players]."""
     size = len(rows)
-    gram = _gram(rows).tolist()
+    products = gram(rows).tolist()
     sums = rows.sum(axis=0).tolist()
     scale = size * size * (size - 1) if size > 1 else 1
     return tuple(
-        tuple(Fraction(size * gram[i][j] - sums[i] * sums[j], scale) for j in range(len(sums)))
+        tuple(Fraction(size * products[i][j] - sums[i] * sums[j], scale) for j in range(len(sums)))
         for i in range(len(sums))
     )
 
 
-def _gram(rows: Integers) -> NDArray[np.object_]:
+def gram(rows: Integers) -> NDArray[np.object_]:
     """Return the exact products of all pairs of columns, each summed over at most 2^20 rows."""
     if rows.dtype == np.object_:
         return np.asarray(rows.T @ rows, dtype=np.object_)

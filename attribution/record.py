@@ -16,9 +16,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
-from attribution.analysis import Analysis, Estimator, PlayerValue, analyse
+from attribution.analysis import Analysis, Estimator, EstimatorName, PlayerValue, analyse
 from attribution.errors import RecomputeError, RecordError
 from attribution.evidence import Evidence
 from attribution.game import EMPTY_COALITION, GAME_NAME
@@ -30,6 +30,7 @@ from ledger.cid import RAW, Cid
 from ledger.encoding import canonical_json, parse_canonical_json
 from ledger.errors import MalformedError, PnodeError
 
+CONTROL_PASSES: Final = 16
 MAX_RECORD_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -80,7 +81,8 @@ def build_record(table: Evidence, analysis: Analysis, subject: Subject) -> dict[
             "version": estimator.version,
             "reason": estimator.reason,
             "seed": estimator.seed,
-            "permutations": None if estimator.pairs is None else 2 * estimator.pairs,
+            "permutations": 2 * (estimator.pairs or 0) if estimator.name == "permutation" else None,
+            "pairs": estimator.pairs if estimator.name == "stratified" else None,
         },
         "table": {
             "cid": str(subject.table_cid or Cid.of(encoded)),
@@ -152,13 +154,16 @@ def recompute(record: Mapping[str, Any], table: Evidence) -> None:
 def _check_form(record: Any) -> None:
     """Require the schema, and that nobody is made to recompute for hours."""
     check_shape(record, RECORD_SHAPE, "attribution record")
-    orders = record["estimator"]["permutations"] or 0
+    orders, pairs = (record["estimator"][name] or 0 for name in ("permutations", "pairs"))
     players = len(record["players"])
     items = sum(suite["items"] for suite in record["game"]["suites"])
-    if orders * players * items > MAX_WORK:
+    # Fitting the control of stratified values costs some passes over pairs times players squared.
+    work = orders * players * items + 2 * pairs * players * max(items, CONTROL_PASSES * players)
+    if work > MAX_WORK:
         raise RecordError(
-            f"attribution record: {orders} permutations of {players} players on {items} items "
-            f"are too much to recompute; their product may be at most {MAX_WORK}",
+            f"attribution record: {orders or pairs} {'permutations' if orders else 'pairs'} of "
+            f"{players} players on {items} items are too much to recompute; their product may be "
+            f"at most {MAX_WORK}",
             hint="compute the values again with a smaller --budget",
         )
 
@@ -178,15 +183,15 @@ def _check_same_game(record: Mapping[str, Any], table: Evidence) -> None:
 
 
 def _estimator(field: Mapping[str, Any]) -> Estimator:
-    orders = field["permutations"]
-    if orders is not None and orders % 2:
+    orders, pairs = field["permutations"], field["pairs"]
+    if orders is not None and (orders % 2 or pairs is not None):
         raise RecomputeError(f"attribution record: {orders} permutations are not whole pairs")
     try:
         estimator = Estimator(
-            cast("Literal['exact', 'permutation']", field["name"]),
+            cast("EstimatorName", field["name"]),
             field["reason"],
             field["seed"],
-            None if orders is None else orders // 2,
+            pairs if orders is None else orders // 2,
         )
     except PnodeError as error:
         raise RecomputeError(f"attribution record: {error.message}") from None
@@ -266,6 +271,7 @@ def _value(worth: PlayerValue, author: str) -> dict[str, Any]:
         ],
         "share": _fraction(worth.share),
         "interval": _interval(worth.interval),
+        "simultaneous": _ends(worth.simultaneous),
         "leave_one_out": str(worth.leave_one_out),
         "alone": str(worth.alone),
         "banzhaf": _fraction(worth.banzhaf),
@@ -283,6 +289,10 @@ def _interval(interval: Interval) -> dict[str, Any] | None:
         "half_width_items": interval.half_width_items,
         "half_width_sampling": interval.half_width_sampling,
     }
+
+
+def _ends(interval: Interval) -> dict[str, Any] | None:
+    return None if interval.low is None else {"low": interval.low, "high": interval.high}
 
 
 def _fraction(value: Fraction | None) -> str | None:

@@ -30,11 +30,12 @@ RECORD_SHAPE: Final[shape.Shape] = {
     "players": [{"contribution": shape.cid, "author": shape.text(200)}],
     "identical": [[shape.cid]],
     "estimator": {
-        "name": shape.one_of("exact", "permutation"),
+        "name": shape.one_of("exact", "permutation", "stratified"),
         "version": shape.text(20),
         "reason": shape.text(500),
         "seed": shape.nullable(shape.text(128)),
         "permutations": shape.nullable(shape.natural),
+        "pairs": shape.nullable(shape.natural),
     },
     "table": {
         "cid": shape.cid,
@@ -60,6 +61,7 @@ RECORD_SHAPE: Final[shape.Shape] = {
             ],
             "share": shape.nullable(shape.fraction),
             "interval": shape.nullable(_INTERVAL),
+            "simultaneous": shape.nullable({"low": shape.decimal, "high": shape.decimal}),
             "leave_one_out": shape.fraction,
             "alone": shape.fraction,
             "banzhaf": shape.nullable(shape.fraction),

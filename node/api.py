@@ -332,8 +332,12 @@ class Node:
         estimator: EstimatorName = "auto",
         budget: int | None = None,
         confidence: str = "0.95",
+        until: str | None = None,
     ) -> Attributed:
-        """Compute and record what each member of a composition is worth."""
+        """Compute and record what each member of a composition is worth.
+
+        `until` ends sampling before the budget does: a half-width, `items` or `ranks`.
+        """
         from node.attributing import attribute
 
         self._check_daemon()
@@ -343,6 +347,7 @@ class Node:
             estimator=estimator,
             budget=budget,
             confidence=confidence,
+            until=until,
             progress=self._progress,
             clock=self._clock,
         )

@@ -33,14 +33,15 @@ from node.materials import Materials, cached_materials
 from node.reading import load_view
 
 if TYPE_CHECKING:
-    from attribution.attribute import Attribution, TableSource
+    from attribution.attribute import Attribution
+    from attribution.filling import TableSource
     from attribution.growing import Answer
     from compose.coalitions import CoalitionEngine
     from compose.lock import Lock
     from compose.outcomes import Outcome
     from node.storage.pinning import DaemonPins
 
-EstimatorName = Literal["auto", "exact", "permutation"]
+EstimatorName = Literal["auto", "exact", "permutation", "stratified"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def attribute(
     estimator: EstimatorName = "auto",
     budget: int | None = None,
     confidence: str = "0.95",
+    until: str | None = None,
     progress: Progress = silent,
     clock: Clock = utc_now,
 ) -> Attributed:
@@ -87,6 +89,7 @@ def attribute(
             estimator=estimator,
             budget=budget,
             confidence=confidence,
+            until=until,
             seed=subject.seed,
             identical=_identical(materials),
             progress=lambda done, total: progress("coalitions", done, total),
@@ -128,7 +131,7 @@ def _subject(home: Home, prefix: str) -> _Subject:
 
 
 def _source(lock: Lock, materials: Materials, cache: CoalitionCache) -> TableSource:
-    from attribution.attribute import TableSource
+    from attribution.filling import TableSource
     from attribution.game import Suite
     from compose.methods import find_method
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 @command(
     "attribute",
     "pnode attribute bafkreih4a7bq",
-    "pnode attribute bafkreih4a7bq --estimator permutation --budget 500 --confidence 0.9",
+    "pnode attribute bafkreih4a7bq --budget 500 --until items --confidence 0.9",
 )
 @click.argument("id", type=ENTRY_ID)
 @click.option(
     "--estimator",
-    type=click.Choice(["auto", "exact", "permutation"]),
+    type=click.Choice(["auto", "exact", "stratified", "permutation"]),
     default="auto",
     show_default=True,
     help="How the values are computed.",
@@ -40,8 +40,19 @@ if TYPE_CHECKING:
     help="At most so many coalitions to evaluate.",
 )
 @click.option("--confidence", default="0.95", show_default=True, help="Level of the intervals.")
+@click.option(
+    "--until",
+    metavar="RULE",
+    help="Stop sampling earlier: at a half-width such as 0.01; 'items', once sampling errs a third "
+    "as much as the items; 'ranks', once the groups stay the same.",
+)
 def attribute_command(
-    session: Session, id: str, estimator: EstimatorName, budget: int | None, confidence: str
+    session: Session,
+    id: str,
+    estimator: EstimatorName,
+    budget: int | None,
+    confidence: str,
+    until: str | None,
 ) -> None:
     """Compute what each contribution was worth.
 
@@ -50,7 +61,9 @@ def attribute_command(
     are fractions; decimals are for reading.
     """
     node = session.node()
-    attributed = node.attribute(id, estimator=estimator, budget=budget, confidence=confidence)
+    attributed = node.attribute(
+        id, estimator=estimator, budget=budget, confidence=confidence, until=until
+    )
     names = {line.author: line.name for line in node.list()}
     values = to_record(attributed.values)
     counts = attributed.coalitions

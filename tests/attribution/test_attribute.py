@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from attribution import exact
-from attribution.attribute import CoalitionCounts, Row, TableSource, attribute
+from attribution.attribute import attribute
 from attribution.errors import EstimatorError, OutcomeError, TableError
+from attribution.filling import CoalitionCounts, Row, TableSource
 from attribution.record import Subject, build_record, recompute
 from attribution.table import CoalitionTable
 from tests.attribution.games import LOCK, ids, random_table, suites_of
@@ -78,19 +80,20 @@ def test_known_rows_outside_the_plan_are_left_out() -> None:
     assert stray not in attribute(replace(source, known=known), budget=150).table.rows
 
 
-def test_seventeen_players_are_sampled_within_the_budget() -> None:
+@pytest.mark.parametrize("budget", [64, 250])
+def test_seventeen_players_are_sampled_within_the_budget(budget: int) -> None:
     source, evaluator = source_of(17)
-    result = attribute(source, budget=250)
-    assert result.analysis.estimator.name == "permutation"
-    assert "exceed the budget of 250" in result.analysis.estimator.reason
-    assert len(evaluator.asked) == result.counts.total <= 250
+    result = attribute(source, budget=budget)
+    assert result.analysis.estimator.name == "stratified"
+    assert f"exceed the budget of {budget}" in result.analysis.estimator.reason
+    assert len(evaluator.asked) == result.counts.total <= budget
     assert result.analysis.efficiency_gap == 0
 
 
 def test_many_coalitions_are_evaluated_only_if_asked_for() -> None:
     source, _ = source_of(17)
     result = attribute(source)
-    assert result.analysis.estimator.name == "permutation"
+    assert result.analysis.estimator.name == "stratified"
     assert "only with a budget" in result.analysis.estimator.reason
     source, _ = source_of(21)
     with pytest.raises(EstimatorError, match="at most 20 players"):
@@ -105,18 +108,29 @@ def test_budget_below_two_to_the_n_means_sampling_and_says_so() -> None:
         attribute(source, estimator="exact", budget=100)
 
 
-def test_target_half_width_stops_early_and_is_met() -> None:
-    source, _ = source_of(9, items=60)
-    whole = attribute(source, estimator="permutation", budget=512)
-    early = attribute(source, estimator="permutation", budget=512, target_half_width="0.03")
+@pytest.mark.parametrize(
+    ("estimator", "until"),
+    [("permutation", "0.03"), *(("stratified", until) for until in ("0.03", "items", "ranks"))],
+)
+def test_stopping_early_needs_less_and_meets_its_rule(
+    estimator: Literal["permutation", "stratified"], until: str
+) -> None:
+    source, _ = source_of(12, items=60)
+    whole = attribute(source, estimator=estimator, budget=1500)
+    early = attribute(source, estimator=estimator, budget=1500, until=until)
     assert early.counts.total < whole.counts.total
     pairs, most = early.analysis.estimator.pairs, whole.analysis.estimator.pairs
     assert pairs is not None
     assert most is not None
     assert pairs < most
     for worth in early.analysis.values:
-        assert worth.interval.half_width_sampling is not None
-        assert Fraction(worth.interval.half_width_sampling) <= Fraction("0.03")
+        sampling, items = worth.interval.half_width_sampling, worth.interval.half_width_items
+        assert sampling is not None
+        assert items is not None
+        if until == "0.03":
+            assert Fraction(sampling) <= Fraction("0.03")
+        if until == "items":
+            assert float(sampling) <= float(items) / 2.5
     assert set(early.table.rows) <= set(whole.table.rows)
 
 
@@ -128,9 +142,12 @@ def test_progress_ends_at_the_total() -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_record_of_a_sampled_run_recomputes() -> None:
+@pytest.mark.parametrize("estimator", ["permutation", "stratified"])
+def test_record_of_a_sampled_run_recomputes(
+    estimator: Literal["permutation", "stratified"],
+) -> None:
     source, _ = source_of(17)
-    result = attribute(source, budget=200, seed="checkpoint 57")
+    result = attribute(source, estimator=estimator, budget=200, seed="checkpoint 57")
     authors = dict.fromkeys(source.players, "did:key:z")
     record = build_record(result.table, result.analysis, Subject(str(LOCK), authors, "left out"))
     recompute(record, CoalitionTable.parse(result.table.encode()))
@@ -171,9 +188,9 @@ def test_row_of_another_length_is_refused() -> None:
     [
         {"confidence": "95"},
         {"budget": 0},
-        {"target_half_width": "-1"},
-        {"target_half_width": "NaN"},
-        {"target_half_width": "narrow"},
+        {"until": "-1"},
+        {"until": "NaN"},
+        {"until": "narrow"},
         {"estimator": "permutation", "seed": ""},
         {"estimator": "guess"},
     ],
@@ -197,3 +214,12 @@ def test_table_of_a_known_game_is_reproduced_row_by_row() -> None:
     result = attribute(source)
     assert result.table == table
     assert result.counts == CoalitionCounts(14, 2, 16)
+
+
+def test_a_plan_that_the_budget_covers_whole_is_exact() -> None:
+    source, _ = source_of(6)
+    result = attribute(source, estimator="stratified", budget=64)
+    assert result.analysis.estimator.name == "exact"
+    assert result.table.complete
+    with pytest.raises(EstimatorError, match="too small"):
+        attribute(source_of(12)[0], estimator="stratified", budget=40)

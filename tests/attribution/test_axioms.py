@@ -10,7 +10,7 @@ from attribution import axioms, exact
 from attribution.analysis import Estimator, analyse, interactions
 from attribution.axioms import Check
 from attribution.errors import TableError
-from attribution.interval import Spread, spread_of
+from attribution.interval import Spread, error_of_pairs, spread_of
 from attribution.permutation import PermutationPlan, sample
 from attribution.table import CoalitionTable
 from tests.attribution.games import LOCK, random_table, table_of
@@ -47,7 +47,7 @@ def test_null_player_is_found_and_must_be_worth_nothing() -> None:
     assert table.null_players() == (1,)
     assert table.players[1] in check("null-player", table).detail
     wrong = [Fraction(1), Fraction(1), Fraction(0)]
-    assert axioms.check_null_players(table, wrong).verdict == "fail"
+    assert axioms.check_null_players(table, wrong, spread(table)).verdict == "fail"
 
 
 def test_player_that_only_matters_in_company_is_not_a_null_player() -> None:
@@ -81,7 +81,7 @@ def test_sampled_values_of_identical_adapters_may_differ_within_error() -> None:
     table = table_of(5, lambda s: 6 * int(len(s & {0, 1, 2}) >= 2) + 5 * int({0, 1, 3} <= s), 30)
     items, pairs = sample(table, PermutationPlan("3", LOCK, 5), 5)
     values = [sum(row, Fraction(0)) for row in items.by_suite(table.suites)]
-    sampled = spread_of(items, table.suites, pairs, Fraction("0.95"))
+    sampled = spread_of(items, table.suites, error_of_pairs(pairs), Fraction("0.95"))
     assert values[0] != values[1]
     twins = [[table.players[0], table.players[1]]]
     assert axioms.check_symmetry(table, values, sampled, twins).verdict == "inconclusive"

@@ -97,7 +97,7 @@ def test_item_half_width_is_the_textbook_one() -> None:
 def test_sources_are_combined_in_quadrature() -> None:
     table = random_table(2, 5, 30, 50)
     values, pairs = sample(table, PermutationPlan("0", LOCK, 5), 20)
-    spread = spread_of(values, table.suites, pairs, LEVEL)
+    spread = spread_of(values, table.suites, interval.error_of_pairs(pairs), LEVEL)
     worth = [mean(row) for row in values.by_suite(table.suites)]
     found = spread.interval(worth[0], 0)
     assert found.sources == ("items", "sampling")
@@ -137,7 +137,7 @@ def test_sampling_half_width_covers_the_exact_value() -> None:
     hits = np.zeros(6)
     for seed in range(RUNS):
         values, pairs = sample(table, PermutationPlan(str(seed), LOCK, 6), 12)
-        spread = spread_of(values, table.suites, pairs, LEVEL)
+        spread = spread_of(values, table.suites, interval.error_of_pairs(pairs), LEVEL)
         for player, row in enumerate(values.by_suite(table.suites)):
             width = spread.interval(mean(row), player).half_width_sampling
             assert width is not None
@@ -188,4 +188,4 @@ def test_differences_are_paired_over_items() -> None:
 def test_products_of_large_numerators_do_not_overflow(rows: list[list[int]]) -> None:
     wide = np.array(rows, dtype=np.int64)
     exactly = wide.astype(object)
-    assert (interval._gram(wide) == exactly.T @ exactly).all()
+    assert (interval.gram(wide) == exactly.T @ exactly).all()

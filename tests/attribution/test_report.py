@@ -241,7 +241,7 @@ def test_sampled_values_say_what_their_intervals_cover() -> None:
     page = Page(render(replace(town_model(6), record=record, interactions=(), attribution=None)))
     text = " ".join(page.text.split())
     assert "estimates from 6 sampled orders" in text
-    assert "covers both the choice of orders and the choice of test items" in text
+    assert "covers both the sampling and the choice of test items" in text
     assert "at 90 % confidence" in text
     assert "pairs need every combination" in text
     assert "attribution not published yet" in text

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from attribution import exact
 from attribution.analysis import Estimator, analyse, interactions
-from attribution.attribute import TableSource, attribute
+from attribution.attribute import attribute
 from attribution.decision import priority_tree
 from attribution.errors import EstimatorError, RecomputeError, TableError
+from attribution.filling import TableSource
 from attribution.growing import Answer
 from attribution.record import Subject, build_record, encode, parse_record, recompute
 from attribution.table import CoalitionTable

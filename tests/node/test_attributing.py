@@ -110,7 +110,7 @@ def test_permutations_stay_within_their_budget(world: World, tmp_path: Path) -> 
         node.attribute(id_, estimator="permutation", budget=4)
     assert "--budget" in caught.value.hint
     result = node.attribute(id_, budget=20)
-    assert result.estimator["name"] == "permutation"
+    assert result.estimator["name"] == "stratified"
     assert 10 < result.coalitions["total"] <= 20
     assert result.efficiency_gap == "0"
     assert len(result.values) == 5

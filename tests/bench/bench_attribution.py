@@ -95,15 +95,16 @@ def closed_forms() -> None:
         print(f"{name:40s} {min(_seconds(work) for _ in range(2)):.3f} s")
 
 
-def peer(job: dict[str, Any], table: Any) -> Any:
-    """Let shapiq do a job on the game `table`; None, said loudly, where it is not there."""
+def peer(job: dict[str, Any], table: Any = None) -> Any:
+    """Let shapiq do a job, on the game `table` if given; None, said loudly, where it is not."""
     python = os.environ.get(VARIABLE)
     if not python:
         print(f"NOT COMPARED: {VARIABLE} names no interpreter with shapiq", file=sys.stderr)
         return None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.npy"
-        np.save(path, table)
+        if table is not None:
+            np.save(path, table)
         done = subprocess.run(
             [python, str(Path(__file__).with_name("peer_shapiq.py"))],
             input=json.dumps({**job, "table": str(path)}),

@@ -1,7 +1,7 @@
 """Games of many players with known Shapley values, for the benchmarks; numpy only.
 
-A game maps coalitions, boolean [rows, players], to outcomes, boolean [rows, items]; its value is the
-mean over items. Every game is a pure function of its name and players.
+A game maps coalitions, boolean [rows, players], to outcomes, boolean [rows, items]; its value
+is the mean over items. Every game is a pure function of its name and players.
 """
 
 from __future__ import annotations

@@ -12,17 +12,14 @@ the verdict, since a liar can claim any margin.
 A sample is drawn without replacement from a seed nobody could know before the claim was published
 (such as the hash of the claim, a later checkpoint and the auditor's key): position by position a
 Fisher-Yates shuffle whose j-th draw is sha256("pnode-replay-sample/1\n" + seed + j as 8 bytes,
-big-endian) modulo what is left; its bias is below 2^-200. If f of N items are false, a sample of k
-finds one with probability 1 - C(N - f, k) / C(N, k).
+big-endian) modulo what is left; its bias is below 2^-200. What a sample finds: `compose.detection`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal
 
 from compose.errors import ReplayMismatchError
@@ -37,9 +34,13 @@ NEAR_TIE = 1
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One item on which claim and re-run differ; `claimed` is None if the claim lacks it."""
+    """One item on which claim and re-run differ; `claimed` is None if the claim is too short.
+
+    `place` is the number of the item in its suite, from 0.
+    """
 
     suite: str
+    place: int
     item: str
     claimed: Outcome | None
     recomputed: Outcome
@@ -48,6 +49,8 @@ class Mismatch:
     def describe(self) -> str:
         """Return one sentence for people."""
         said = "nothing" if self.claimed is None else _shown(self.claimed)
+        if self.claimed is not None and self.claimed.item != self.item:
+            said = f"the outcome of item {self.claimed.item}"
         text = f"suite {self.suite}: item {self.item}: claimed {said}, "
         text += f"recomputed {_shown(self.recomputed)}"
         if self.near_tie:
@@ -83,12 +86,22 @@ class Verdict:
             )
 
 
-def compare(claimed: Outcomes, recomputed: Outcomes, *, near_tie: int = NEAR_TIE) -> Verdict:
+def compare(
+    claimed: Outcomes,
+    recomputed: Outcomes,
+    places: Sequence[int] | None = None,
+    *,
+    near_tie: int = NEAR_TIE,
+) -> Verdict:
     """Compare a claim with a re-run of all of its items or of some.
+
+    A claim has the outcomes in the order of the suite, so that what counts is what it says in the
+    place of an item.
 
     Args:
         claimed: the outcomes on record.
         recomputed: the outcomes of the re-run, of the same suite.
+        places: the number in the suite of each item that was re-run; all in order by default.
         near_tie: margins below this many units of 1e-6 nat are near ties.
 
     Raises:
@@ -96,20 +109,23 @@ def compare(claimed: Outcomes, recomputed: Outcomes, *, near_tie: int = NEAR_TIE
     """
     if claimed.suite != recomputed.suite:
         raise UsageError(f"outcomes of suite {recomputed.suite} cannot check {claimed.suite}")
-    position = {outcome.item: number for number, outcome in enumerate(claimed.outcomes)}
-    order = sorted(
-        recomputed.outcomes, key=lambda outcome: position.get(outcome.item, len(position))
-    )
+    order = range(len(recomputed.outcomes)) if places is None else places
     mismatches = []
-    for ours in order:
-        at = position.get(ours.item)
-        theirs = None if at is None else claimed.outcomes[at]
+    for place, ours in sorted(zip(order, recomputed.outcomes, strict=True), key=lambda at: at[0]):
+        theirs = claimed.outcomes[place] if place < len(claimed.outcomes) else None
         if theirs is None or theirs.leaf() != ours.leaf():
-            # A near tie explains another answer, never the same answer judged otherwise.
-            other = theirs is not None and theirs.answer != ours.answer
-            tie = other and _is_near(ours, near_tie)
-            mismatches.append(Mismatch(claimed.suite, ours.item, theirs, ours, tie))
+            tie = theirs is not None and is_tie(theirs, ours, near_tie)
+            mismatches.append(Mismatch(claimed.suite, place, ours.item, theirs, ours, tie))
     return Verdict(_state(len(order), mismatches), len(order), tuple(mismatches))
+
+
+def is_tie(claimed: Outcome, recomputed: Outcome, near_tie: int) -> bool:
+    """Return whether a near tie of the re-run explains another outcome of an item.
+
+    It explains another answer, never the same answer judged otherwise, nor another item.
+    """
+    other = claimed.item == recomputed.item and claimed.answer != recomputed.answer
+    return other and _is_near(recomputed, near_tie)
 
 
 def combine(verdicts: Sequence[Verdict]) -> Verdict:
@@ -145,17 +161,6 @@ def sample(seed: bytes, sizes: Sequence[int], count: int) -> list[list[int]]:
         chosen.append(moved.get(draw, draw))
         moved[draw] = moved.get(last, last)
     return _by_suite(sorted(chosen), sizes)
-
-
-def detection_probability(items: int, false: int, sampled: int) -> Fraction:
-    """Return the exact probability that a sample holds at least one false item.
-
-    Raises:
-        UsageError: unless 0 <= false, sampled <= items.
-    """
-    if not (0 <= false <= items and 0 <= sampled <= items):
-        raise UsageError(f"{false} false and {sampled} sampled of {items} items makes no sense")
-    return 1 - Fraction(math.comb(items - false, sampled), math.comb(items, sampled))
 
 
 def _by_suite(chosen: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:

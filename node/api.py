@@ -320,11 +320,34 @@ class Node:
         )
         return composed if dry_run else replace(composed, pins=self._pin())
 
-    def replay(self, id_: str, sample: int | None = None, *, attest: bool = False) -> Replayed:
-        """Rebuild and re-score what an entry claims, in a new process."""
+    def replay(
+        self,
+        id_: str,
+        sample: int | None = None,
+        *,
+        detect: str | None = None,
+        false: str = "0.01",
+        attest: bool = False,
+    ) -> Replayed:
+        """Rebuild and re-score what an entry claims, in a new process.
+
+        Args:
+            sample: how many items, drawn at random, to answer again; all by default.
+            detect: instead, the probability, as a decimal, of finding a false item.
+            false: the fraction of the items supposed to be false, for that probability.
+            attest: sign the verdict and append it.
+        """
         from node.checking.replaying import replay
 
-        return replay(self.home, id_, sample=sample, attest=attest, clock=self._clock)
+        return replay(
+            self.home,
+            id_,
+            sample=sample,
+            detect=detect,
+            false=false,
+            attest=attest,
+            clock=self._clock,
+        )
 
     def attribute(
         self,

@@ -1,34 +1,29 @@
-"""Replaying: rebuild what an entry claims from verified bytes, in a new process, and compare.
-
-The new process starts from nothing: it extracts base, adapters and suites from blocks into a
-temporary folder, assembles, answers, and returns outcomes. No cache is read.
-"""
+"""Replaying: rebuild what an entry claims from verified bytes, in a new process, and compare."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
-from ledger.encoding import encode_base64
 from ledger.entry import Entry
-from ledger.errors import IncompleteError, PnodeError, UsageError
+from ledger.errors import IncompleteError, UsageError
 from ledger.log import resolve_id
 from ledger.statement import Statement, Subject
 from ledger.view import LedgerView
 from node.checking.claims import check_scored, claimed_lock, claimed_outcomes, entry_of
+from node.checking.rerunning import Rebuilt, rerun
 from node.clock import Clock, utc_now
 from node.composing import software
 from node.home import Home
 from node.reading import load_view
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from compose.detection import Detection
     from compose.lock import Lock
     from compose.outcomes import Outcomes
 
@@ -38,7 +33,11 @@ _EXIT_CODES = {"reproduced": 0, "mismatch": 3, "inconclusive": 9}
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The verdict on one entry; `probability` is that of finding 1 % false items."""
+    """The verdict on one entry.
+
+    `probability` is that of finding a false item if the fraction `false` of the items were false;
+    `detection` says it in words.
+    """
 
     id: str
     verdict: VerdictName
@@ -47,17 +46,11 @@ class Replayed:
     mismatches: list[str]
     system_digest: str
     exactness: str
+    false: str
     probability: str
+    detection: str
     exit_code: int
     attested: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """What the new process found: the system digest and the outcomes by suite."""
-
-    system_digest: str
-    outcomes: dict[str, Outcomes]
 
 
 def replay(
@@ -65,6 +58,8 @@ def replay(
     prefix: str,
     *,
     sample: int | None = None,
+    detect: str | None = None,
+    false: str = "0.01",
     attest: bool = False,
     clock: Clock = utc_now,
 ) -> Replayed:
@@ -72,22 +67,30 @@ def replay(
 
     Args:
         sample: how many items to answer again; all by default.
+        detect: instead, the probability with which a false item must be found, as a decimal; as
+            few items are answered again as that takes.
+        false: the fraction of the items supposed to be false, for that probability.
         attest: record the verdict as a signed verification.
 
     Raises:
-        UsageError: if the entry is of another kind.
+        UsageError: if the entry is of another kind, or a number makes no sense.
         EvidenceError: if the claim contradicts itself before anything is run.
         IncompleteError: if bytes are missing.
     """
+    from compose.detection import Detection, parse_part
+
+    part = parse_part(false, what="the fraction of false items")
     composition, evaluations = _claims(home, prefix)
     lock = claimed_lock(composition, home.store)
     for evaluation in evaluations:
         check_scored(evaluation, composition)
     claims = [claimed_outcomes(evaluation, home.store) for evaluation in evaluations]
-    chosen = _choose(composition, claims, lock, sample)
+    total = sum(_items(claims).values())
+    chosen = _choose(composition, claims, lock, _count(total, part, sample, detect))
     sizes = [(suite, len(each.outcomes)) for claim in claims for suite, each in claim.items()]
-    rebuilt = _in_new_process(home, lock, chosen, sizes)
-    result = _compare(composition, lock, claims, rebuilt)
+    rebuilt = rerun(home, lock, chosen, sizes)
+    detection = Detection(total, sum(map(len, chosen.values())), part)
+    result = _compare(composition, lock, claims, chosen, rebuilt, detection)
     if attest:
         result = replace(result, attested=_attest(home, result, composition, clock))
     return result
@@ -134,68 +137,38 @@ def _choose(
     return {suite: list(items) for suite, items in zip(suites, chosen, strict=True)}
 
 
+def _count(total: int, part: Fraction, sample: int | None, detect: str | None) -> int | None:
+    """Return how many items to draw, None for all."""
+    from compose.detection import false_items, parse_part, sample_size
+
+    if detect is None or not total:
+        return sample
+    if sample is not None:
+        raise UsageError("both the number of items and a probability are given", hint="give one")
+    probability = parse_part(detect, what="the probability to detect")
+    return sample_size(total, false_items(total, part), probability)
+
+
 def _items(claims: Sequence[Mapping[str, Outcomes]]) -> dict[str, int]:
     """Return the number of items of every suite that some evaluation claims."""
     return {suite: len(each.outcomes) for claim in claims for suite, each in claim.items()}
-
-
-def _in_new_process(
-    home: Home,
-    lock: Lock,
-    chosen: Mapping[str, Sequence[int]],
-    sizes: Sequence[tuple[str, int]],
-) -> Rebuilt:
-    from compose.outcomes import parse_outcomes
-
-    request = {"lock": encode_base64(lock.encode()), "items": chosen, "sizes": sizes}
-    # -P: nothing in the current folder, which may be a stranger's, is imported.
-    program = [sys.executable, "-P", "-m", "node.checking.rebuilding"]
-    command = [*program, str(home.path), str(home.state)]
-    done = subprocess.run(  # noqa: S603 - our own module, arguments as a list
-        command, input=json.dumps(request).encode(), capture_output=True, check=False
-    )
-    try:
-        answer = json.loads(done.stdout)
-    except ValueError:
-        last = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no output"])[-1]
-        raise PnodeError(f"the replay process failed: {last[:300]}") from None
-    if "error" in answer:
-        raise _same_error(answer["error"])
-    outcomes = {
-        suite: parse_outcomes(text.encode(), what=f"replayed outcomes of suite {suite}")
-        for suite, text in answer["outcomes"].items()
-    }
-    return Rebuilt(answer["system_digest"], outcomes)
-
-
-def _same_error(error: Mapping[str, str]) -> PnodeError:
-    """Return the error of the other process as one of this."""
-    classes = [PnodeError]
-    for cls in classes:
-        classes += cls.__subclasses__()
-    name = error["code"].partition(".")[0]
-    same = next((each for each in classes if each.code == name), PnodeError)(
-        error["message"], hint=error["hint"]
-    )
-    same.code = error["code"]
-    return same
 
 
 def _compare(
     composition: Entry,
     lock: Lock,
     claims: Sequence[Mapping[str, Outcomes]],
+    chosen: Mapping[str, Sequence[int]],
     rebuilt: Rebuilt,
+    detection: Detection,
 ) -> Replayed:
     from compose.exactness import NEAR_TIE
     from compose.methods import find_method
-    from compose.replay import combine, compare, detection_probability
+    from compose.replay import combine, compare
 
-    total = sum(_items(claims).values())
-    checked = sum(len(outcomes.outcomes) for outcomes in rebuilt.outcomes.values())
     verdict = combine(
         [
-            compare(claim[suite], outcomes, near_tie=NEAR_TIE[lock.exactness])
+            compare(claim[suite], outcomes, chosen[suite], near_tie=NEAR_TIE[lock.exactness])
             for claim in claims
             for suite, outcomes in rebuilt.outcomes.items()
             if suite in claim
@@ -215,17 +188,17 @@ def _compare(
         # Only what is fitted on outcomes can depend on the software; other digests are bitwise.
         fitted = find_method(lock.method.name, version=lock.method.version).needs_dev
         state = "inconclusive" if fitted and another_stack else "mismatch"
-    false = -(-total // 100)
-    probability = detection_probability(total, false, checked) if total else Fraction(0)
     return Replayed(
         id=composition.id,
         verdict=state,
-        checked=checked,
-        total=total,
+        checked=detection.checked,
+        total=detection.items,
         mismatches=mismatches,
         system_digest=rebuilt.system_digest,
         exactness=lock.exactness,
-        probability=f"{float(probability):.4f}",
+        false=str(detection.part),
+        probability=detection.rounded(),
+        detection=detection.describe(),
         exit_code=_EXIT_CODES[state],
     )
 

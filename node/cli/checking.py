@@ -156,6 +156,7 @@ def audit_command(
     "replay",
     "pnode replay bafkreih4a7bq",
     "pnode replay bafkreih4a7bq --sample 20",
+    "pnode replay bafkreih4a7bq --detect 0.99",
     "pnode replay bafkreih4a7bq --attest",
 )
 @click.argument("id", type=ENTRY_ID)
@@ -165,14 +166,28 @@ def audit_command(
     metavar="N",
     help="Answer only N items again, drawn at random.",
 )
+@click.option(
+    "--detect",
+    metavar="P",
+    help="Instead, as many items as find a false one with probability P.",
+)
+@click.option(
+    "--false",
+    metavar="FRACTION",
+    default="0.01",
+    show_default=True,
+    help="How much is supposed to be false, for that probability.",
+)
 @click.option("--attest", is_flag=True, help="Sign the verdict and add it to your log.")
-def replay_command(session: Session, id: str, sample: int | None, attest: bool) -> None:
+def replay_command(
+    session: Session, id: str, sample: int | None, detect: str | None, false: str, attest: bool
+) -> None:
     """Rebuild and score again what an entry claims.
 
     The verdict is 'reproduced' (exit 0), 'mismatch' (exit 3) or 'inconclusive' (exit 9: something
     is missing, or this machine cannot give the promised exactness).
     """
-    replayed = session.node().replay(id, sample=sample, attest=attest)
+    replayed = session.node().replay(id, sample, detect=detect, false=false, attest=attest)
     style = _VERDICT_STYLE.get(replayed.verdict, "")
     session.output.result(
         "replay",
@@ -180,7 +195,8 @@ def replay_command(session: Session, id: str, sample: int | None, attest: bool) 
         Fields(
             [
                 ("verdict", Cell(replayed.verdict, style)),
-                ("checked", f"{replayed.checked} outcomes"),
+                ("checked", f"{replayed.checked} of {replayed.total} outcomes"),
+                ("detection", replayed.detection),
                 ("system", replayed.system_digest),
                 ("attested", replayed.attested or None),
                 *(("mismatch", _mismatch(item)) for item in replayed.mismatches),

@@ -91,6 +91,25 @@ def test_an_evaluation_is_replayed_by_its_own_id(composed_home: World) -> None:
     assert 0 < float(replayed.probability) < 1
 
 
+def test_as_many_items_are_drawn_as_find_a_false_one(composed_home: World) -> None:
+    id_ = composed_home.compositions[SELECT]
+    replayed = composed_home.node.replay(id_, detect="0.7", false="0.25")
+    assert (replayed.verdict, replayed.checked, replayed.false) == ("reproduced", 4, "1/4")
+    assert replayed.detection == (
+        "if 25 % of the 18 items were false (5), checking 4 would find one with probability 0.7663"
+    )
+    for wrong in ({"detect": "1.5"}, {"false": "0"}, {"detect": "0.5", "sample": 3}):
+        with pytest.raises(UsageError):
+            composed_home.node.replay(id_, **wrong)  # type: ignore[arg-type]
+
+
+def test_two_outcomes_in_one_another_s_places_are_a_mismatch(composed: World) -> None:
+    """Only the root commits to the order, and the root is the liar's own."""
+    forged = forge(composed.node, composed.compositions[MERGE], lambda o: (o[1], o[0], *o[2:]))
+    replayed = composed.node.replay(forged)
+    assert (replayed.verdict, len(replayed.mismatches)) == ("mismatch", 2)
+
+
 def test_a_sample_of_nothing_decides_nothing(composed_home: World) -> None:
     replayed = composed_home.node.replay(composed_home.compositions[MERGE], sample=0)
     assert (replayed.verdict, replayed.checked, replayed.exit_code) == ("inconclusive", 0, 9)

@@ -70,6 +70,11 @@ class Outcome:
         ):
             raise MalformedError(f"{where}: margin is {shown(self.margin)}, not in 0..{MAX_MARGIN}")
 
+    def describe(self) -> str:
+        """Return the answer, cut short, and whether it is correct, for people."""
+        answer = repr(self.answer) if isinstance(self.answer, str) else str(self.answer)
+        return f"{answer[:80]} ({'correct' if self.correct else 'wrong'})"
+
     def leaf(self) -> bytes:
         """Return the bytes that the root commits to."""
         return canonical_json({"answer": self.answer, "correct": self.correct, "item": self.item})

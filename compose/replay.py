@@ -48,11 +48,11 @@ class Mismatch:
 
     def describe(self) -> str:
         """Return one sentence for people."""
-        said = "nothing" if self.claimed is None else _shown(self.claimed)
+        said = "nothing" if self.claimed is None else self.claimed.describe()
         if self.claimed is not None and self.claimed.item != self.item:
             said = f"the outcome of item {self.claimed.item}"
         text = f"suite {self.suite}: item {self.item}: claimed {said}, "
-        text += f"recomputed {_shown(self.recomputed)}"
+        text += f"recomputed {self.recomputed.describe()}"
         if self.near_tie:
             text += f" (a near tie: margin {self.recomputed.margin} of 1e-6 nat)"
         elif self.claimed is not None and _is_near(self.claimed, NEAR_TIE):
@@ -180,8 +180,3 @@ def _state(checked: int, mismatches: Sequence[Mismatch]) -> State:
 
 def _is_near(outcome: Outcome, bound: int) -> bool:
     return outcome.margin is not None and outcome.margin < bound
-
-
-def _shown(outcome: Outcome) -> str:
-    answer = repr(outcome.answer) if isinstance(outcome.answer, str) else str(outcome.answer)
-    return f"{answer[:80]} ({'correct' if outcome.correct else 'wrong'})"

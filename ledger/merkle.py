@@ -129,7 +129,7 @@ def inclusion_proof(index: int, size: int, read: NodeReader) -> list[bytes]:
     path: list[bytes] = []
     start, end = 0, size
     while end - start > 1:
-        split = start + _split(end - start)
+        split = start + split_point(end - start)
         if index < split:
             path.append(subtree_root(split, end, read))
             end = split
@@ -150,7 +150,7 @@ def consistency_proof(old_size: int, new_size: int, read: NodeReader) -> list[by
     path: list[bytes] = []
     start, end, known = 0, new_size, True
     while old_size != end:
-        split = start + _split(end - start)
+        split = start + split_point(end - start)
         if old_size <= split:
             path.append(subtree_root(split, end, read))
             end = split
@@ -224,7 +224,8 @@ def verify_consistency(  # noqa: C901 - one algorithm of the RFC, step by step
         raise ProofError(f"the tree of {new_size} entries does not extend that of {old_size}")
 
 
-def _split(size: int) -> int:
+def split_point(size: int) -> int:
+    """Return where a tree of `size` > 1 leaves splits: the largest power of two below it."""
     return 1 << ((size - 1).bit_length() - 1)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from node.attributing import Attributed, EstimatorName
     from node.bases import KnownBase
     from node.checking.auditing import Audited
+    from node.checking.faults import Settled
     from node.checking.replaying import Replayed
     from node.checking.verdict import Verified
     from node.composing import Composed, Progress
@@ -327,6 +328,7 @@ class Node:
         *,
         detect: str | None = None,
         false: str = "0.01",
+        fault_proof: Path | None = None,
         attest: bool = False,
     ) -> Replayed:
         """Rebuild and re-score what an entry claims, in a new process.
@@ -335,6 +337,7 @@ class Node:
             sample: how many items, drawn at random, to answer again; all by default.
             detect: instead, the probability, as a decimal, of finding a false item.
             false: the fraction of the items supposed to be false, for that probability.
+            fault_proof: the file to write if an outcome is false: its proof for others.
             attest: sign the verdict and append it.
         """
         from node.checking.replaying import replay
@@ -345,9 +348,19 @@ class Node:
             sample=sample,
             detect=detect,
             false=false,
+            fault_proof=fault_proof,
             attest=attest,
             clock=self._clock,
         )
+
+    def settle(self, fault_proof: Path) -> Settled:
+        """Verify a fault proof, answer its one item again, and say who is right.
+
+        Blocks that are not here are fetched from peers, unless this node is offline.
+        """
+        from node.checking.faults import settle
+
+        return settle(self.home, fault_proof, offline=self._offline, progress=self._progress)
 
     def attribute(
         self,

@@ -36,6 +36,11 @@ def is_evidence(data: bytes) -> bool:
     return data.startswith(EVIDENCE_MAGIC.encode("ascii"))
 
 
+def is_fault(data: bytes) -> bool:
+    """Whether some bytes begin as a fault proof does."""
+    return data.startswith(b"fault@v")
+
+
 def two_histories(data: bytes) -> str:
     """Check that an evidence file proves what it says, and say it.
 

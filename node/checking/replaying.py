@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ledger.entry import Entry
@@ -14,9 +16,11 @@ from ledger.log import resolve_id
 from ledger.statement import Statement, Subject
 from ledger.view import LedgerView
 from node.checking.claims import check_scored, claimed_lock, claimed_outcomes, entry_of
-from node.checking.rerunning import Rebuilt, rerun
+from node.checking.faults import fault_of
+from node.checking.rerunning import Rebuilt, other_stack, rerun
 from node.clock import Clock, utc_now
 from node.composing import software
+from node.durable import write_atomic
 from node.home import Home
 from node.reading import load_view
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from compose.detection import Detection
     from compose.lock import Lock
     from compose.outcomes import Outcomes
+    from compose.replay import Mismatch, Verdict
 
 VerdictName = Literal["reproduced", "mismatch", "inconclusive"]
 _EXIT_CODES = {"reproduced": 0, "mismatch": 3, "inconclusive": 9}
@@ -36,7 +41,7 @@ class Replayed:
     """The verdict on one entry.
 
     `probability` is that of finding a false item if the fraction `false` of the items were false;
-    `detection` says it in words.
+    `detection` says it in words. `fault_proof` is the file written, if any.
     """
 
     id: str
@@ -50,6 +55,7 @@ class Replayed:
     probability: str
     detection: str
     exit_code: int
+    fault_proof: str | None = None
     attested: str | None = None
 
 
@@ -60,6 +66,7 @@ def replay(
     sample: int | None = None,
     detect: str | None = None,
     false: str = "0.01",
+    fault_proof: Path | None = None,
     attest: bool = False,
     clock: Clock = utc_now,
 ) -> Replayed:
@@ -70,6 +77,7 @@ def replay(
         detect: instead, the probability with which a false item must be found, as a decimal; as
             few items are answered again as that takes.
         false: the fraction of the items supposed to be false, for that probability.
+        fault_proof: where to write the proof of the first false outcome, if there is one.
         attest: record the verdict as a signed verification.
 
     Raises:
@@ -90,7 +98,12 @@ def replay(
     sizes = [(suite, len(each.outcomes)) for claim in claims for suite, each in claim.items()]
     rebuilt = rerun(home, lock, chosen, sizes)
     detection = Detection(total, sum(map(len, chosen.values())), part)
-    result = _compare(composition, lock, claims, chosen, rebuilt, detection)
+    verdicts = _verdicts(lock, claims, chosen, rebuilt)
+    result = _result(composition, lock, verdicts, rebuilt, detection)
+    fault = next(_faults(lock, evaluations, claims, verdicts), None)
+    if fault is not None and fault_proof is not None:
+        write_atomic(fault_proof, fault_of(home, composition, lock, *fault))
+        result = replace(result, fault_proof=str(fault_proof))
     if attest:
         result = replace(result, attested=_attest(home, result, composition, clock))
     return result
@@ -154,34 +167,60 @@ def _items(claims: Sequence[Mapping[str, Outcomes]]) -> dict[str, int]:
     return {suite: len(each.outcomes) for claim in claims for suite, each in claim.items()}
 
 
-def _compare(
-    composition: Entry,
+def _verdicts(
     lock: Lock,
     claims: Sequence[Mapping[str, Outcomes]],
     chosen: Mapping[str, Sequence[int]],
     rebuilt: Rebuilt,
-    detection: Detection,
-) -> Replayed:
+) -> list[list[Verdict]]:
+    """Return for each claim the verdict on each suite of it that was run again."""
     from compose.exactness import NEAR_TIE
-    from compose.methods import find_method
-    from compose.replay import combine, compare
+    from compose.replay import compare
 
-    verdict = combine(
+    near_tie = NEAR_TIE[lock.exactness]
+    return [
         [
-            compare(claim[suite], outcomes, chosen[suite], near_tie=NEAR_TIE[lock.exactness])
-            for claim in claims
+            compare(claim[suite], outcomes, chosen[suite], near_tie=near_tie)
             for suite, outcomes in rebuilt.outcomes.items()
             if suite in claim
         ]
-    )
+        for claim in claims
+    ]
+
+
+def _faults(
+    lock: Lock,
+    evaluations: Sequence[Entry],
+    claims: Sequence[Mapping[str, Outcomes]],
+    verdicts: Sequence[Sequence[Verdict]],
+) -> Iterator[tuple[Entry, Outcomes, Mismatch]]:
+    """Yield what is false beyond excuse: the evaluation, its outcomes, the mismatch."""
+    if other_stack(lock):
+        return
+    for evaluation, claim, judged in zip(evaluations, claims, verdicts, strict=True):
+        for mismatch in chain.from_iterable(verdict.mismatches for verdict in judged):
+            if not mismatch.near_tie:
+                yield evaluation, claim[mismatch.suite], mismatch
+
+
+def _result(
+    composition: Entry,
+    lock: Lock,
+    verdicts: Sequence[Sequence[Verdict]],
+    rebuilt: Rebuilt,
+    detection: Detection,
+) -> Replayed:
+    from compose.methods import find_method
+    from compose.replay import combine
+
+    verdict = combine([*chain.from_iterable(verdicts)])
     mismatches = [mismatch.describe() for mismatch in verdict.mismatches]
     state: VerdictName = verdict.state
-    promised_everywhere = lock.exactness == "bitwise"
-    another_stack = not promised_everywhere and _stack(software()) != _stack(lock.software)
+    another_stack = other_stack(lock)
     if state == "mismatch" and another_stack:
         # Outcomes that are not bitwise are only promised on the software the lock names.
         state = "inconclusive"
-        mismatches.append(f"here: {_stack(software())}; in the lock: {_stack(lock.software)}")
+        mismatches.append(another_stack)
     claimed_digest = composition.statement.predicate["system_digest"]
     if rebuilt.system_digest != claimed_digest:
         mismatches.insert(0, f"system digest: claimed {claimed_digest}, {rebuilt.system_digest}")
@@ -201,12 +240,6 @@ def _compare(
         detection=detection.describe(),
         exit_code=_EXIT_CODES[state],
     )
-
-
-def _stack(versions: Mapping[str, str]) -> str:
-    """Return the part of the software versions that decides about numbers."""
-    named = {name: versions.get(name, "missing").partition("+")[0] for name in ("numpy", "torch")}
-    return ", ".join(f"{name} {version}" for name, version in named.items())
 
 
 def _attest(home: Home, result: Replayed, target: Entry, clock: Clock) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ledger.encoding import encode_base64
 from ledger.errors import PnodeError
+from node.composing import software
 from node.home import Home
 
 if TYPE_CHECKING:
@@ -67,6 +68,23 @@ def rerun(
         for suite, text in answer["outcomes"].items()
     }
     return Rebuilt(answer["system_digest"], outcomes)
+
+
+def other_stack(lock: Lock) -> str:
+    """Return how the software here differs from that of a lock, where it excuses a difference.
+
+    Empty if it excuses nothing: it is the same, or the lock promises the same bits everywhere.
+    """
+    here, there = _stack(software()), _stack(lock.software)
+    if lock.exactness == "bitwise" or here == there:
+        return ""
+    return f"here: {here}; in the lock: {there}"
+
+
+def _stack(versions: Mapping[str, str]) -> str:
+    """Return the part of the software versions that decides about numbers."""
+    named = {name: versions.get(name, "missing").partition("+")[0] for name in ("numpy", "torch")}
+    return ", ".join(f"{name} {version}" for name, version in named.items())
 
 
 def _same_error(error: Mapping[str, str]) -> PnodeError:

@@ -22,7 +22,13 @@ from ledger.errors import (
 )
 from ledger.note import Note, NoteKey
 from ledger.tlogproof import MAGIC, TlogProof
-from node.checking.proofs import check_signature, is_evidence, proven, two_histories
+from node.checking.proofs import (
+    check_signature,
+    is_evidence,
+    is_fault,
+    proven,
+    two_histories,
+)
 from node.checking.verdict import Check, Verified
 
 if TYPE_CHECKING:
@@ -107,6 +113,8 @@ def _verify_file(home: Home | None, path: Path, wanted: Wanted | None) -> Iterat
         yield from _verify_envelope(home, target, data, wanted)
     elif is_evidence(data):
         yield Check.of("evidence", target, lambda: two_histories(data))
+    elif is_fault(data):
+        yield from _verify_fault(home, target, data, wanted)
     else:
         yield Check.of("checkpoint", target, lambda: _checkpoint(home, data))
         if wanted is not None:
@@ -150,6 +158,22 @@ def _verify_proof(
             yield Check.of("checkpoint", target, lambda: _checkpoint(home, proof.note))
     if wanted is not None:
         yield from wanted.check_note(home, target, proof.note)
+
+
+def _verify_fault(
+    home: Home | None, target: str, data: bytes, wanted: Wanted | None
+) -> Iterator[Check]:
+    from compose.faultproof import FaultProof
+    from node.checking.faultcheck import check_fault
+
+    try:
+        fault = FaultProof.parse(data)
+    except PnodeError as error:
+        yield Check.failed("proof", target, error)
+        return
+    yield from check_fault(fault, target)
+    if wanted is not None:
+        yield from wanted.check_note(home, target, fault.note)
 
 
 def _looked_up(home: Home | None, proof: TlogProof) -> tuple[bytes, NoteKey]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ledger.errors import UsageError
 from node.cli.arguments import ENTRY_ID, PATH
 from node.cli.failure import HINTS
 from node.cli.options import command
@@ -23,7 +24,13 @@ _MARKS = {
     (False, True): Cell("BAD", "bad"),
     (False, False): Cell("no", "warn"),
 }
-_VERDICT_STYLE = {"reproduced": "good", "mismatch": "bad", "inconclusive": "warn"}
+_VERDICT_STYLE = {
+    "reproduced": "good",
+    "mismatch": "bad",
+    "refuted": "good",
+    "confirmed": "bad",
+    "inconclusive": "warn",
+}
 
 
 @command(
@@ -45,9 +52,9 @@ def verify_command(
 ) -> None:
     """Check entries, proofs, checkpoints and artifacts offline.
 
-    FILE is an envelope, a tlog-proof, a checkpoint or evidence of equivocation; one that carries
-    all it needs is checked without a home. Never opens a network connection. With a policy it also
-    says who witnessed.
+    FILE is an envelope, a tlog-proof, a checkpoint, evidence of equivocation or a fault proof; one
+    that carries all it needs is checked without a home. Never opens a network connection. With a
+    policy it also says who witnessed.
     """
     verified = _verify(session, list(targets), witnessed=witnessed, policy=policy)
     several = len(targets) > 1
@@ -157,9 +164,11 @@ def audit_command(
     "pnode replay bafkreih4a7bq",
     "pnode replay bafkreih4a7bq --sample 20",
     "pnode replay bafkreih4a7bq --detect 0.99",
+    "pnode replay bafkreih4a7bq --fault-proof lie.fault",
+    "pnode replay lie.fault",
     "pnode replay bafkreih4a7bq --attest",
 )
-@click.argument("id", type=ENTRY_ID)
+@click.argument("target", metavar="ID|FILE", type=ENTRY_ID)
 @click.option(
     "--sample",
     type=click.IntRange(min=1),
@@ -178,16 +187,40 @@ def audit_command(
     show_default=True,
     help="How much is supposed to be false, for that probability.",
 )
+@click.option(
+    "--fault-proof",
+    metavar="FILE",
+    type=PATH,
+    help="If an outcome is false, write its proof for others here.",
+)
 @click.option("--attest", is_flag=True, help="Sign the verdict and add it to your log.")
 def replay_command(
-    session: Session, id: str, sample: int | None, detect: str | None, false: str, attest: bool
+    session: Session,
+    target: str,
+    sample: int | None,
+    detect: str | None,
+    false: str,
+    fault_proof: Path | None,
+    attest: bool,
 ) -> None:
-    """Rebuild and score again what an entry claims.
+    """Rebuild and score again what an entry claims, or one item that FILE says is false.
 
     The verdict is 'reproduced' (exit 0), 'mismatch' (exit 3) or 'inconclusive' (exit 9: something
-    is missing, or this machine cannot give the promised exactness).
+    is missing, or this machine cannot give the promised exactness). FILE is a fault proof; it is
+    'confirmed' (exit 3: the claim is false), 'refuted' (exit 0: the claim holds) or
+    'inconclusive'.
     """
-    replayed = session.node().replay(id, sample, detect=detect, false=false, attest=attest)
+    if Path(target).is_file():
+        if sample is not None or detect is not None or fault_proof is not None or attest:
+            raise UsageError(
+                f"{target} is about one item, so that no option of replay goes with it",
+                hint="give the file alone",
+            )
+        _settle(session, Path(target))
+        return
+    replayed = session.node().replay(
+        target, sample, detect=detect, false=false, fault_proof=fault_proof, attest=attest
+    )
     style = _VERDICT_STYLE.get(replayed.verdict, "")
     session.output.result(
         "replay",
@@ -198,17 +231,53 @@ def replay_command(
                 ("checked", f"{replayed.checked} of {replayed.total} outcomes"),
                 ("detection", replayed.detection),
                 ("system", replayed.system_digest),
+                ("fault proof", replayed.fault_proof),
                 ("attested", replayed.attested or None),
                 *(("mismatch", _mismatch(item)) for item in replayed.mismatches),
             ]
         ),
         ids=[replayed.verdict],
     )
+    if replayed.fault_proof:
+        session.output.hint(
+            f"anyone checks it with 'pnode verify {replayed.fault_proof}', and settles it with "
+            f"'pnode replay {replayed.fault_proof}'"
+        )
+    elif replayed.verdict == "mismatch":
+        name = f"{replayed.id[:16]}.fault"
+        session.output.hint(
+            f"'pnode replay {target} --fault-proof {name}' proves a false outcome to others"
+        )
     if replayed.exit_code:
         count = len(replayed.mismatches)
-        _fail(session, replayed.exit_code, f"{id}: {replayed.verdict}, {count} mismatches")
+        _fail(session, replayed.exit_code, f"{target}: {replayed.verdict}, {count} mismatches")
     elif not replayed.attested:
-        session.output.hint(f"record the verdict with 'pnode replay {id} --attest'")
+        session.output.hint(f"record the verdict with 'pnode replay {target} --attest'")
+
+
+def _settle(session: Session, path: Path) -> None:
+    settled = session.node().settle(path)
+    session.output.result(
+        "replay.fault",
+        settled,
+        Fields(
+            [
+                ("verdict", Cell(settled.verdict, _VERDICT_STYLE[settled.verdict])),
+                ("evaluation", Cell(settled.id, id=True)),
+                ("claimed by", settled.claimed_by),
+                ("item", f"{settled.item}, number {settled.index} of suite {settled.suite}"),
+                ("claimed", settled.claimed),
+                ("recomputed", settled.recomputed),
+                ("exactness", settled.exactness),
+                *(("note", note) for note in settled.notes),
+            ]
+        ),
+        ids=[settled.verdict],
+    )
+    if settled.verdict == "confirmed":
+        _fail(session, settled.exit_code, f"{path}: the claim about item {settled.item} is false")
+    elif settled.exit_code:
+        _fail(session, settled.exit_code, f"{path}: this machine cannot tell")
 
 
 def _mismatch(item: object) -> str:

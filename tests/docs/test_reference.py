@@ -258,6 +258,7 @@ def test_the_documented_keys_are_those_of_the_results() -> None:
     from node.attributing import Attributed
     from node.bases import KnownBase
     from node.checking.auditing import Audited
+    from node.checking.faults import Settled
     from node.checking.replaying import Replayed
     from node.checking.verdict import Verified
     from node.cli.identity import Initialised, Standing
@@ -294,6 +295,7 @@ def test_the_documented_keys_are_those_of_the_results() -> None:
         "verify": Verified,
         "audit": Audited,
         "replay": Replayed,
+        "replay.fault": Settled,
         "base.add": KnownBase,
         "methods": MethodReference,
         "compose": Composed,

@@ -25,6 +25,7 @@ from compose.adapter import inspect_adapter
 from compose.admission import CONFIG, WEIGHTS
 from compose.delta import parse_weight
 from compose.errors import UnfitAdapterError
+from compose.faultproof import FaultProof
 from compose.header import read_header
 from compose.llama import LlamaShape
 from compose.lock import Lock
@@ -75,6 +76,7 @@ from node.web.blockrequest import BlockRequest
 from tests.attribution.test_record import RECORD
 from tests.attribution.test_record import TABLE as COALITIONS
 from tests.attribution.test_treetable import GOOD as TREES
+from tests.compose.accusations import accusation
 from tests.compose.test_lock import LOCK
 from tests.fuzz import documents
 from tests.fuzz.documents import ADAPTER_CONFIG, ADAPTER_HEADER, LOG, weights
@@ -168,6 +170,14 @@ def evidence(data: bytes) -> object:
     assert bytes(parsed) == data
     parsed.verify()
     return parsed.implicated([WITNESS])
+
+
+def fault(data: bytes) -> object:
+    """Parse and verify a fault proof, as `pnode verify FILE` does."""
+    parsed = FaultProof.parse(data)
+    assert bytes(parsed) == data
+    parsed.verify()
+    return parsed
 
 
 def layout(data: bytes) -> object:
@@ -304,6 +314,7 @@ PARSERS = (
     Parser("hash-tile", exactly(lambda data: split_hashes(data, Tile(0, 0, 2)), b"".join), (bytes(64),)),
     Parser("tlog-proof", proof, (bytes(documents.proof_of(LOG, 2)),)),
     Parser("evidence", evidence, tuple(documents.evidence_files())),
+    Parser("fault-proof", fault, (bytes(accusation()),)),
     Parser("envelope", exactly(Envelope.parse), tuple(LOG.bodies[:2])),
     Parser("entry", exactly(Entry.parse, lambda entry: entry.body), tuple(LOG.bodies[:2])),
     Parser("statement", Statement.parse, tuple(documents.statements())),

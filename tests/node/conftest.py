@@ -9,6 +9,7 @@ import pytest
 
 from node.api import Node
 from tests.faults import ptrace
+from tests.node.lies import Accused, forge, improve
 from tests.node.worlds import Place, World, build_world, write_recipe
 
 __all__ = ["ptrace"]
@@ -87,3 +88,13 @@ def attributed_home(composed_home: World, tmp_path_factory: pytest.TempPathFacto
 def attributed(attributed_home: World, tmp_path: Path) -> World:
     """A copy of the attributed world for one test."""
     return attributed_home.copy_to(tmp_path / "attributed")
+
+
+@pytest.fixture(scope="session")
+def accused_home(composed_home: World, tmp_path_factory: pytest.TempPathFactory) -> Accused:
+    """The composed world with a lie about its merge, replayed, and the fault proof of the lie."""
+    folder = tmp_path_factory.mktemp("accused")
+    world = composed_home.copy_to(folder)
+    lie = forge(world.node, world.compositions["merge.linear"], improve)
+    file = folder / "lie.fault"
+    return Accused(world, lie, file, world.node.replay(lie, fault_proof=file))

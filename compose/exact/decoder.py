@@ -43,7 +43,7 @@ class ExactDecoder(Decoder):
 
     __slots__ = ("_layers", "_outputs")
 
-    activation_bytes = 4 * 2**20
+    activation_bytes = 16 * 2**20
     """A batch small enough for the caches of a processor: there are many passes over it."""
     bytes_per_weight = 16
     """The weight, and the operand made of it."""

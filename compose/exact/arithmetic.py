@@ -147,15 +147,34 @@ def softmax_numerators(scores: torch.Tensor) -> torch.Tensor:
 
 
 def log_softmax(logits: torch.Tensor) -> torch.Tensor:
-    """Return the log-softmax of the last axis; the sum in it is over integers.
-
-    The shares are on as fine a grid as the size of the vocabulary V leaves, 2^-b with V 2^b at most
-    2^53, which makes an error of at most V 2^(-b - 1) on top of that of `exp`.
-    """
-    bits = min(50, SIGNIFICAND - (logits.shape[-1] - 1).bit_length())
+    """Return the log-softmax of the last axis."""
     shifted = logits - logits.amax(dim=-1, keepdim=True)
+    return shifted.sub_(log_total(shifted))
+
+
+def log_total(shifted: torch.Tensor) -> torch.Tensor:
+    """Return the log of the summed exponentials of each row, [..., 1], whose largest must be zero.
+
+    The sum is over integers. They are on as fine a grid as the number V of terms leaves, 2^-b with
+    V 2^b at most 2^53: an error of at most V 2^(-b - 1) on top of that of `exp`.
+    """
+    bits = min(50, SIGNIFICAND - (shifted.shape[-1] - 1).bit_length())
     shares = on_grid(exp(shifted.clamp(min=-40.0)), 2.0**-bits)
-    return shifted.sub_(log(shares.sum(dim=-1, keepdim=True)))
+    return log(shares.sum(dim=-1, keepdim=True))
+
+
+def ordered_sum(values: torch.Tensor) -> torch.Tensor:
+    """Return the sum over the last axis, [...]: the second half added to the first, and again.
+
+    For terms that are no integers: the order is the same everywhere. Of an odd number the first
+    half is the longer one.
+    """
+    while values.shape[-1] > 1:
+        half = (values.shape[-1] + 1) // 2
+        first = values[..., :half].clone()
+        first[..., : values.shape[-1] - half].add_(values[..., half:])
+        values = first
+    return values[..., 0]
 
 
 def gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:

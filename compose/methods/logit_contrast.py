@@ -29,6 +29,7 @@ class LogitContrast(Method):
     name = "logit.contrast"
     version = "1"
     level = "logit"
+    exactness = "bitwise"
     needs_dev = True
     parameters: ClassVar[Parameters] = {
         "weight": Number("0.2", "0", "16", "factor on each difference"),

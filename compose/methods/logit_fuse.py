@@ -25,6 +25,7 @@ class LogitFuse(Method):
     name = "logit.fuse"
     version = "1"
     level = "logit"
+    exactness = "bitwise"
     parameters: ClassVar[Parameters] = {
         "form": Option("mean", ("mean", "delta")),
         "weight": Number("1", "-16", "16", "factor on each member's difference, for delta"),

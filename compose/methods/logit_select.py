@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
-
 from compose.bank import Array, Prefix
+from compose.exact.rules import divergence
 from compose.methods.method import Assembly, Context, Method, Number, Parameters
 from compose.methods.speaker import Speaker
 
@@ -26,6 +25,7 @@ class LogitSelect(Method):
     name = "logit.select"
     version = "1"
     level = "logit"
+    exactness = "bitwise"
     selects = True
     parameters: ClassVar[Parameters] = {
         "threshold": Number("0.5", "0", "100", "nat of KL divergence from the base")
@@ -46,7 +46,6 @@ class MostChanged(Speaker):
 
     def scores(self, prefixes: Sequence[Prefix], log_probs: Array) -> Array:  # noqa: ARG002
         """Return KL(p_i || p_0) for members and the threshold for the base."""
-        base = log_probs[:, :1]
-        scores: Array = (np.exp(log_probs) * (log_probs - base)).sum(axis=2)
+        scores = divergence(log_probs, log_probs[:, :1])
         scores[:, 0] = self._threshold
         return scores

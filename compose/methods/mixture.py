@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from compose.bank import Array, Decision, Mask, Prefix
+from compose.exact.rules import log_total
 
 
 class Mixture(ABC):
@@ -42,12 +43,12 @@ class Mixture(ABC):
             margins = best - np.partition(scores, -2, axis=1)[:, -2]
         else:
             margins = np.full(len(best), np.inf)
-        return Decision(tokens, margins, best - _log_total(scores))
+        return Decision(tokens, margins, best - log_total(scores))
 
     def weigh(self, observed: Array, forced: Array, present: Mask) -> tuple[Array, Array]:
         """Return the mixture's log-probability of the given token; nothing is decided."""
         score = self._mixed(forced[:, :, None], present)[:, 0]
-        total = _log_total(self._mixed(observed, present))
+        total = log_total(self._mixed(observed, present))
         return score - total, np.full(len(score), np.inf)
 
     def _mixed(self, observed: Array, present: Mask) -> Array:
@@ -60,10 +61,3 @@ class Mixture(ABC):
         for model in range(1, observed.shape[1]):
             total += weights[:, model, None] * observed[:, model]
         return total
-
-
-def _log_total(scores: Array) -> Array:
-    """Return the logarithm of the summed exponentials of each row."""
-    best = scores.max(axis=1, keepdims=True)
-    total: Array = best[:, 0] + np.log(np.exp(scores - best).sum(axis=1))
-    return total

@@ -116,6 +116,12 @@ def test_log_softmax_does_not_depend_on_the_order_of_the_vocabulary() -> None:
     )
 
 
+def test_an_ordered_sum_is_that_of_its_order() -> None:
+    values = torch.tensor([[1e16, 1.0, -1e16, 1.0, 0.1]], dtype=torch.float64)
+    assert arithmetic.ordered_sum(values).tolist() == [((1e16 + 1.0) + -1e16) + (1.0 + 0.1)]
+    assert arithmetic.ordered_sum(values[:, :1]).tolist() == [1e16]
+
+
 def test_no_state_passes_the_grid_of_its_values() -> None:
     """The worst state for a weight is the weight itself: Cauchy and Schwarz with equality."""
     generator = torch.Generator().manual_seed(9)

@@ -18,8 +18,9 @@ def log_total(scores: Array) -> Array:
     import torch
 
     best = scores.max(axis=-1, keepdims=True)
-    total: Array = arithmetic.log_total(torch.from_numpy(scores - best)).numpy()
-    return (best + total)[..., 0]
+    total = arithmetic.log_total(torch.from_numpy(scores - best)).numpy()
+    result: Array = (best + total)[..., 0]
+    return result
 
 
 def divergence(log_probs: Array, reference: Array) -> Array:

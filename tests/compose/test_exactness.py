@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,13 @@ def test_every_class_but_advisory_has_an_engine_and_a_bound() -> None:
     sizes = [engine(each).bytes_per_weight for each in NEAR_TIE]
     assert sizes == sorted(sizes, reverse=True)
     assert all(method.exactness in NEAR_TIE for method in METHODS.values())
+
+
+def test_the_reference_names_the_methods_that_are_not_bitwise() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "methods.md").read_text()
+    (sentence,) = (line for line in page.splitlines() if "are at best `pinned`" in line)
+    named = set(re.findall(r"`([a-z]+\.[a-z_]+)`", sentence))
+    assert named == {name for name, method in METHODS.items() if method.exactness == "pinned"}
 
 
 def test_engines_agree_within_their_classes(tiny_base: Path) -> None:

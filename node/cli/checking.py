@@ -203,12 +203,12 @@ def replay_command(
     fault_proof: Path | None,
     attest: bool,
 ) -> None:
-    """Rebuild and score again what an entry claims, or one item that FILE says is false.
+    """Rebuild and score again what an entry claims.
 
     The verdict is 'reproduced' (exit 0), 'mismatch' (exit 3) or 'inconclusive' (exit 9: something
-    is missing, or this machine cannot give the promised exactness). FILE is a fault proof; it is
-    'confirmed' (exit 3: the claim is false), 'refuted' (exit 0: the claim holds) or
-    'inconclusive'.
+    is missing, or this machine cannot give the promised exactness). FILE is a fault proof: its one
+    item is answered again, and it is 'confirmed' (exit 3: the claim is false), 'refuted' (exit 0:
+    the claim holds) or 'inconclusive'.
     """
     if Path(target).is_file():
         if sample is not None or detect is not None or fault_proof is not None or attest:

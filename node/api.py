@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from node.checking.verdict import Verified
     from node.composing import Composed, Progress
     from node.describing.describe import Described, Format
+    from node.evaluating import Evaluated
     from node.fetching import Fetched
     from node.identity.keyring import Keyring, Moved, Protected
     from node.identity.revocation import Revoked
@@ -302,6 +303,14 @@ class Node:
         from node.bases import bases
 
         return bases(self.home)
+
+    def evaluate(
+        self, suites: Sequence[str], *, base: str, adapter: str | None = None
+    ) -> Evaluated:
+        """Answer suites with a base, or with one adapter on it, and record nothing."""
+        from node.evaluating import evaluate
+
+        return evaluate(self.home, suites, base=base, adapter=adapter, progress=self._progress)
 
     def compose(
         self, recipe: Path, output: Path | None = None, *, dry_run: bool = False

@@ -65,6 +65,11 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
             "composing", "List the composition methods, or print the reference of one."
         ),
         "compose": Listing("composing", "Lock, assemble, evaluate and record a recipe."),
+        "suite": Listing("evaluating", "Make suites from other tools' tasks."),
+        "evaluate": Listing(
+            "evaluating",
+            "Answer suites with a base model, or with one adapter on it, and record nothing.",
+        ),
     },
     "Credit": {
         "attribute": Listing("crediting", "Compute what each contribution was worth."),

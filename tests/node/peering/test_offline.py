@@ -72,6 +72,8 @@ OTHER_EXIT = {
     # A URL cannot be reached offline, and that is said, without trying.
     "sync": 6,
     "compose missing.toml": 5,
+    "suite import missing.yaml -o suite --license MIT": 5,
+    "evaluate --base missing --suite missing": 5,
     f"replay {'b' * 40}": 5,
     f"attribute {'b' * 40}": 5,
     f"report {'b' * 40} -o x.html": 5,

@@ -16,6 +16,12 @@ from compose.suite import Item, Suite
 from compose.system import System, assemble
 from ledger.cid import Cid
 
+QUICK: Mapping[str, Mapping[str, str]] = {
+    "merge.lorahub": {"objective": "loss", "budget": "6"},
+    "merge.model_swarms": {"steps": "2"},
+}
+"""Parameters with which a search is short and yet finds something."""
+
 
 def cid_of(text: str) -> Cid:
     return Cid.of(text.encode())

@@ -13,12 +13,11 @@ from compose.evaluation import evaluate
 from compose.methods import METHODS
 from compose.outcomes import Outcome
 from ledger.errors import NotFoundError
-from tests.compose.systems import Workshop
+from tests.compose.systems import QUICK, Workshop
 
 EVERY = range(16)
 PARAMETERS = {
-    "merge.lorahub": {"budget": "3"},
-    "merge.model_swarms": {"steps": "1"},
+    **QUICK,
     "logit.select": {"threshold": "0.1"},
     # Four answers and the words of the other style do not fit into the tiny base's positions.
     "text.refine": {"style": "bare"},

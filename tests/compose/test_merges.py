@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import pytest
 
 from compose.adapter import inspect_adapter
 from compose.admission import CONFIG, WEIGHTS
-from compose.base import open_base
 from compose.coalitions import CoalitionEngine
 from compose.delta import Array, Deltas, delta_of, weighted_sum
 from compose.evaluation import evaluate, outcomes_of
@@ -25,7 +23,7 @@ from compose.methods.merge_lorahub import child
 from compose.methods.merge_ties import agreeing
 from compose.methods.method import Assembly, Context
 from compose.system import System, assemble, open_context
-from tests.compose.systems import Workshop, choice_suite, cid_of, exact_suite, prompts
+from tests.compose.systems import QUICK, Workshop, choice_suite, cid_of, exact_suite, prompts
 
 MERGES = sorted(name for name, method in METHODS.items() if method.level == "weight")
 SEEDED = {"merge.dare_ties", "merge.lorahub", "merge.model_swarms"}
@@ -33,12 +31,6 @@ SEEDED = {"merge.dare_ties", "merge.lorahub", "merge.model_swarms"}
 
 LEARNS_ITS_WEIGHT = {"merge.lorahub"}
 """Methods that may give even a single member another weight than one."""
-
-QUICK: Mapping[str, Mapping[str, str]] = {
-    "merge.lorahub": {"objective": "loss", "budget": "6"},
-    "merge.model_swarms": {"steps": "3"},
-}
-"""Parameters with which a search is short and finds something."""
 
 AT_WEIGHT_ONE: Mapping[str, Mapping[str, str]] = {
     "merge.ties": {"density": "1"},
@@ -48,19 +40,11 @@ AT_WEIGHT_ONE: Mapping[str, Mapping[str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def workshop(tiny_base: Path, tiny_adapters: list[Path]) -> Workshop:
-    """Four members of two ranks, three scales and three sets of layers; one uses rsLoRA."""
-    base = open_base(tiny_base, name="tiny")
-    adapters = {
-        str(cid_of(f"entry {number}")): inspect_adapter(path, base)
-        for number, path in enumerate(tiny_adapters)
-    }
-    blank = exact_suite("dev", prompts(), ["?"] * len(prompts()))
-    shop = Workshop(base, adapters, (blank, choice_suite("choice", prompts()[:3])), blank)
-    # What the mean of two members says is right, so that weights can be found.
-    said = shop.answers(shop.assemble("merge.linear", shop.ids[:2]))[0]
+def workshop(workshop: Workshop) -> Workshop:
+    """What the mean of two members says is right on dev, so that weights can be found."""
+    said = workshop.answers(workshop.assemble("merge.linear", workshop.ids[:2]))[0]
     gold = [str(each) or "?" for each in said]
-    return replace(shop, dev=exact_suite("dev", prompts(), gold))
+    return replace(workshop, dev=exact_suite("dev", prompts(), gold))
 
 
 def system(

@@ -26,18 +26,26 @@ from compose.methods.speaker import Speaker
 from compose.system import System, assemble
 from compose.tokens import Tokens
 from ledger.errors import DigestError, IncompleteError
-from tests.compose.systems import Workshop, cid_of, exact_suite, prompts
+from tests.compose.systems import QUICK, Workshop, cid_of, exact_suite, prompts
 
 VALUES = st.sampled_from([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
 MATRICES = hnp.arrays(np.float64, (3, 4), elements=VALUES)
 
 
 def all_systems(shop: Workshop, members: list[str] | None = None) -> Mapping[str, System]:
-    return {name: shop.assemble(name, members) for name in METHODS}
+    return {name: shop.assemble(name, members, **QUICK.get(name, {})) for name in METHODS}
 
 
-def test_systems_give_answers_that_differ(workshop: Workshop) -> None:
-    answers = {name: workshop.answers(each) for name, each in all_systems(workshop).items()}
+@pytest.fixture(scope="module")
+def systems(workshop: Workshop) -> Mapping[str, System]:
+    """Return every method's system of all members."""
+    return all_systems(workshop)
+
+
+def test_systems_give_answers_that_differ(
+    workshop: Workshop, systems: Mapping[str, System]
+) -> None:
+    answers = {name: workshop.answers(each) for name, each in systems.items()}
     assert len({str(each) for each in answers.values()}) >= 4
     assert any(text for text in answers["logit.select"][0])
 
@@ -78,30 +86,27 @@ def test_one_merged_member_has_exactly_its_deltas(workshop: Workshop) -> None:
             assert merged.digest() == own
 
 
-def test_order_of_arrival_changes_nothing(workshop: Workshop) -> None:
+def test_the_same_members_in_another_order_of_arrival_are_the_same_system(
+    workshop: Workshop, systems: Mapping[str, System]
+) -> None:
     turned = replace(workshop, adapters=dict(reversed(workshop.adapters.items())))
-    for name, system in all_systems(workshop).items():
-        other = turned.assemble(name)
-        assert other.digest() == system.digest()
-        assert turned.answers(other) == workshop.answers(system)
+    for name, other in all_systems(turned).items():
+        assert other.digest() == systems[name].digest()
+        assert turned.answers(other) == workshop.answers(systems[name])
 
 
-def test_the_same_lock_gives_the_same_system_twice(workshop: Workshop) -> None:
-    first, second = all_systems(workshop), all_systems(workshop)
-    for name, system in first.items():
-        assert second[name].digest() == system.digest()
-
-
-def test_digests_tell_methods_members_and_parameters_apart(workshop: Workshop) -> None:
-    systems = [
-        *all_systems(workshop).values(),
+def test_digests_tell_methods_members_and_parameters_apart(
+    workshop: Workshop, systems: Mapping[str, System]
+) -> None:
+    different = [
+        *systems.values(),
         *all_systems(workshop, workshop.ids[:2]).values(),
         workshop.assemble("logit.select", threshold="0.1"),
         workshop.assemble("merge.linear", form="sum"),
         workshop.assemble("merge.ties", density="0.3"),
         workshop.assemble("merge.linear", []),
     ]
-    assert len({system.digest() for system in systems}) == len(systems)
+    assert len({system.digest() for system in different}) == len(different)
 
 
 def test_without_members_every_method_is_the_base(workshop: Workshop) -> None:

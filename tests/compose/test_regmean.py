@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from compose.adapter import inspect_adapter
-from compose.base import open_base
 from compose.delta import Array, Deltas, weighted_sum
 from compose.forward import Decoder
 from compose.gram import gram_matrices, input_of
@@ -22,22 +19,16 @@ from compose.methods.method import Context
 from compose.system import open_context
 from compose.tokens import Ids
 from ledger.errors import PolicyError
-from tests.compose.systems import Workshop, cid_of, exact_suite, prompts
+from tests.compose.systems import Workshop, exact_suite, prompts
 
 METHOD = METHODS["merge.regmean"]
 LAYER = "model.layers.0.self_attn.q_proj"
 
 
 @pytest.fixture(scope="module")
-def workshop(tiny_base: Path, tiny_adapters: list[Path]) -> Workshop:
+def workshop(workshop: Workshop) -> Workshop:
     """The first three members answer two thirds of the dev items; the last answers none."""
-    base = open_base(tiny_base, name="tiny")
-    adapters = {
-        str(cid_of(f"entry {number}")): inspect_adapter(path, base)
-        for number, path in enumerate(tiny_adapters)
-    }
-    blank = exact_suite("dev", prompts(), ["?"] * len(prompts()))
-    shop = Workshop(base, adapters, (blank,), blank)
+    shop = workshop
     said = [shop.answers(shop.assemble("merge.linear", [each]))[0] for each in shop.ids]
     gold = ["9 9 9 9 9 9"] * len(prompts())
     for number in range(len(gold)):

@@ -5,14 +5,15 @@ The one function `analyse` serves both sides: who publishes values and who recom
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from typing import Literal
+from typing import Final, Literal
 
-from attribution import axioms, exact, permutation, strata, stratified
+from attribution import axioms, exact, gaussian, permutation, strata, stratified
 from attribution.axioms import Check
+from attribution.drawn import Sampled
 from attribution.errors import EstimatorError, RecomputeError, TableError
 from attribution.evidence import Evidence
 from attribution.game import ItemValues, mean
@@ -28,12 +29,19 @@ from attribution.interval import (
 )
 from attribution.permutation import PermutationPlan, sample
 from attribution.quantile import parse_confidence
-from attribution.strata import StratifiedPlan
+from attribution.strata import Pair, StratifiedPlan
 from attribution.table import CoalitionTable
 
 EXACT_VERSION = "1"
 
-EstimatorName = Literal["exact", "permutation", "stratified"]
+EstimatorName = Literal["exact", "permutation", "stratified", "gaussian-process"]
+
+
+FROM_PAIRS: Final[Mapping[str, Callable[[CoalitionTable, StratifiedPlan, list[Pair]], Sampled]]] = {
+    "stratified": stratified.estimate,
+    "gaussian-process": gaussian.estimate,
+}
+"""The estimators that share the plan of pairs of coalitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +63,19 @@ class Estimator:
             check_seed(self.seed)
             if self.pairs is None or not 2 <= self.pairs <= permutation.MAX_PAIRS:
                 raise EstimatorError("sampled values need at least 4 permutations, in pairs")
-        if self.name == "stratified":
+        if self.name in FROM_PAIRS:
             check_seed(self.seed)
             if self.pairs is None or not 1 <= self.pairs <= strata.MAX_PAIRS:
-                raise EstimatorError("stratified values need pairs of coalitions")
+                raise EstimatorError(f"{self.name} values need pairs of coalitions")
 
     @property
     def version(self) -> str:
         """The version of the arithmetic, which changes whenever a digit could."""
-        versions = {"permutation": permutation.VERSION, "stratified": strata.VERSION}
+        versions = {
+            "permutation": permutation.VERSION,
+            "stratified": strata.VERSION,
+            "gaussian-process": gaussian.VERSION,
+        }
         return versions.get(self.name, EXACT_VERSION)
 
 
@@ -210,7 +222,7 @@ def _estimate(
         raise EstimatorError("values are sampled from a table of coalitions only")
     if estimator.name == "permutation":
         return _permuted(table, estimator)
-    return _stratified(table, estimator)
+    return _from_pairs(table, estimator)
 
 
 def _permuted(
@@ -227,7 +239,7 @@ def _permuted(
     return items, error_of_pairs(sums), independently, planned
 
 
-def _stratified(
+def _from_pairs(
     table: CoalitionTable, estimator: Estimator
 ) -> tuple[ItemValues, SamplingError, tuple[Fraction, ...], int]:
     plan = StratifiedPlan(estimator.seed or "", table.lock, len(table.players))
@@ -238,7 +250,8 @@ def _stratified(
     if len(pairs) != estimator.pairs:
         raise RecomputeError(f"table: the sampling plan has only {len(pairs)} pairs")
     planned = _check_planned(table, plan.masks(pairs))
-    found = stratified.estimate(table, plan, pairs)
+    estimate = FROM_PAIRS[estimator.name]
+    found = estimate(table, plan, pairs)
     return found.items, found.error, found.totals, planned
 
 

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, cast, get_args
 
-from attribution.analysis import Analysis, Estimator, EstimatorName, analyse, check_seed
+from attribution import gaussian
+from attribution.analysis import (
+    FROM_PAIRS,
+    Analysis,
+    Estimator,
+    EstimatorName,
+    analyse,
+    check_seed,
+)
 from attribution.errors import EstimatorError
 from attribution.evidence import Evidence, check_players, check_suites
 from attribution.exact import MAX_PLAYERS_EXACT
@@ -19,8 +27,8 @@ from attribution.filling import (
     Filler,
     Progress,
     TableSource,
+    fill_pairs,
     fill_permutations,
-    fill_stratified,
     ignore,
 )
 from attribution.growing import Answer, grow
@@ -52,7 +60,7 @@ class Attribution:
 def attribute(
     table_source: TableSource,
     *,
-    estimator: Literal["auto", "exact", "permutation", "stratified"] = "auto",
+    estimator: EstimatorName | Literal["auto"] = "auto",
     budget: int | None = None,
     confidence: str = "0.95",
     seed: str = "0",
@@ -65,7 +73,8 @@ def attribute(
     Args:
         estimator: `auto` is exact by decision trees where the method selects speakers and there are
             more than 8 players; exact by the table of all coalitions if the budget reaches for all
-            of up to 20 players, or none is given and there are at most 16; else stratified.
+            of up to 20 players, or none is given and there are at most 16; else by a Gaussian
+            process below 10 coalitions for each player, and stratified above.
         budget: most distinct coalitions in the table; 2000 if not given and sampling.
         confidence: of the intervals, a decimal string.
         seed: of the sampling plan; for a published value, something fixed after the lock.
@@ -104,8 +113,10 @@ def attribute(
         check_seed(seed)
         plan = StratifiedPlan(seed, table_source.lock, players)
         limit = min(budget or DEFAULT_BUDGET, MAX_ROWS)
-        pairs = fill_stratified(filler, plan, limit, stopping)
-        decided = Estimator("stratified", reason, seed, pairs)
+        least = gaussian.least(plan) if chosen == "gaussian-process" else plan.least()
+        estimate = FROM_PAIRS[chosen]
+        pairs = fill_pairs(filler, plan, limit, stopping, least=least, estimate=estimate)
+        decided = Estimator(chosen, reason, seed, pairs)
     table = filler.table()
     analysis = analyse(table, decided, confidence=confidence, identical=identical)
     return Attribution(table, analysis, filler.counts())
@@ -168,15 +179,19 @@ def _choose(estimator: str, players: int, budget: int | None) -> tuple[Estimator
         return "permutation", "requested"
     obstacle = _obstacle(players, budget, asked=estimator == "exact")
     total = 1 << players
-    if obstacle is None and estimator == "stratified":
-        return "exact", f"stratified requested; {players} players, all {total} coalitions allowed"
+    if obstacle is None and estimator not in ("auto", "exact"):
+        return "exact", f"{estimator} requested; {players} players, all {total} coalitions allowed"
     if obstacle is None:
         return "exact", f"{_named(estimator)}: {players} players, {total} coalitions"
     if estimator == "exact":
         raise EstimatorError(f"exact values of {players} players are out of reach: {obstacle}")
-    if estimator == "stratified":
-        return "stratified", "requested"
-    return "stratified", f"automatic: {players} players, {obstacle}"
+    if estimator in FROM_PAIRS:
+        return cast("EstimatorName", estimator), "requested"
+    reason = f"automatic: {players} players, {obstacle}"
+    few = gaussian.PER_PLAYER * players
+    if (budget or DEFAULT_BUDGET) < few:
+        return "gaussian-process", f"{reason}; below {few} coalitions a model-based estimate"
+    return "stratified", reason
 
 
 def _obstacle(players: int, budget: int | None, *, asked: bool) -> str | None:

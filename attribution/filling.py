@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final
 
 from attribution import stratified
+from attribution.drawn import Sampled
 from attribution.errors import EstimatorError, OutcomeError
 from attribution.game import Suite
 from attribution.growing import Ask
@@ -86,26 +87,32 @@ def fill_permutations(filler: Filler, plan: PermutationPlan, limit: int, stoppin
     return done
 
 
-def fill_stratified(filler: Filler, plan: StratifiedPlan, budget: int, stopping: Stopping) -> int:
+def fill_pairs(
+    filler: Filler,
+    plan: StratifiedPlan,
+    budget: int,
+    stopping: Stopping,
+    *,
+    least: int,
+    estimate: Callable[[CoalitionTable, StratifiedPlan, list[Pair]], Sampled],
+) -> int:
     """Fill the table along a plan within a budget of coalitions; return how many pairs it took.
+
+    Args:
+        least: the fewest coalitions from which `estimate` tells an error.
 
     Raises:
         EstimatorError: if the budget is below the least from which an error can be told.
     """
-    if budget < plan.least():
+    if budget < least:
         raise EstimatorError(
             f"a budget of {budget} coalitions is too small for {plan.players} players",
-            hint=f"allow at least {plan.least()} coalitions with --budget {plan.least()}",
+            hint=f"allow at least {least} coalitions with --budget {least}",
         )
     ends = list(plan.masks([]))
     limit = (budget - len(ends)) // 2
     filler.fill(ends, budget)
     done: list[Pair] = []
-
-    def variances(pairs: list[Pair]) -> dict[int, float]:
-        # Asked before the batch that holds the latest of these pairs is full.
-        fill(pairs)
-        return stratified.variances(filler.table(), plan, pairs)
 
     def fill(pairs: list[Pair]) -> None:
         everyone = (1 << plan.players) - 1
@@ -113,15 +120,20 @@ def fill_stratified(filler: Filler, plan: StratifiedPlan, budget: int, stopping:
         filler.fill([mask for pair in new for mask in (pair.mask, everyone ^ pair.mask)], budget)
         done.extend(new)
 
-    least = (plan.least() - len(ends)) // 2
+    def variances(pairs: list[Pair]) -> dict[int, float]:
+        # Asked before the batch that holds the latest of these pairs is full.
+        fill(pairs)
+        return stratified.variances(filler.table(), plan, pairs)
+
+    enough = (least - len(ends)) // 2
     taken: list[Pair] = []
     for pair in islice(plan.sequence(variances), limit):
         taken.append(pair)
         if len(taken) - len(done) < BATCH_PAIRS:
             continue
         fill(taken)
-        if len(done) >= least and stopping.due(len(done)):
-            found = stratified.estimate(filler.table(), plan, done)
+        if len(done) >= enough and stopping.due(len(done)):
+            found = estimate(filler.table(), plan, done)
             if stopping.reached(found.items, found.error):
                 return len(done)
     fill(taken)

@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, cast
 
-from attribution.analysis import Analysis, Estimator, EstimatorName, PlayerValue, analyse
+from attribution.analysis import (
+    FROM_PAIRS,
+    Analysis,
+    Estimator,
+    EstimatorName,
+    PlayerValue,
+    analyse,
+)
 from attribution.errors import RecomputeError, RecordError
 from attribution.evidence import Evidence
 from attribution.game import EMPTY_COALITION, GAME_NAME
@@ -82,7 +89,7 @@ def build_record(table: Evidence, analysis: Analysis, subject: Subject) -> dict[
             "reason": estimator.reason,
             "seed": estimator.seed,
             "permutations": 2 * (estimator.pairs or 0) if estimator.name == "permutation" else None,
-            "pairs": estimator.pairs if estimator.name == "stratified" else None,
+            "pairs": estimator.pairs if estimator.name in FROM_PAIRS else None,
         },
         "table": {
             "cid": str(subject.table_cid or Cid.of(encoded)),

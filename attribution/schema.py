@@ -30,7 +30,7 @@ RECORD_SHAPE: Final[shape.Shape] = {
     "players": [{"contribution": shape.cid, "author": shape.text(200)}],
     "identical": [[shape.cid]],
     "estimator": {
-        "name": shape.one_of("exact", "permutation", "stratified"),
+        "name": shape.one_of("exact", "permutation", "stratified", "gaussian-process"),
         "version": shape.text(20),
         "reason": shape.text(500),
         "seed": shape.nullable(shape.text(128)),

@@ -77,7 +77,7 @@ class StratifiedPlan:
             yield everyone ^ mask
 
     def least(self) -> int:
-        """Return the fewest coalitions from which values with an error can be told."""
+        """Return the fewest coalitions with two pairs of every stratum."""
         pairs = sum(min(MIN_PAIRS, self.size(stratum)) for stratum in self.strata)
         return 2 + 2 * self.players + 2 * pairs
 

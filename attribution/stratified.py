@@ -12,93 +12,33 @@ rest D - f is estimated. The control of a fold of the pairs is fitted on the oth
 estimate is unbiased whatever the control; strata that are drawn out need none and have no error.
 Weights sum to zero over the players, so the values sum exactly to v(N) - v({}).
 
-All steps but the last are integer sums, or elementwise float64 in a fixed order without matrix
-libraries. The result is one weight for each player and pair, rounded to multiples of 2^-40; values
-are exact sums of outcomes with these weights, so every machine publishes the same fractions.
+All steps are integer sums, or float64 in a fixed order (`ordered`). The result is one weight for
+each player and pair (`drawn`).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
-from math import lcm
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from attribution.drawn import Drawn, Sampled, gather, weigh
 from attribution.errors import EstimatorError
-from attribution.game import ItemValues
 from attribution.interval import Covariance, SamplingError, gram
-from attribution.outcomes import count
+from attribution.ordered import Floats, product, row_sums, solve, total
 from attribution.strata import MIN_PAIRS, Pair, StratifiedPlan
 from attribution.table import CoalitionTable
 
 FOLDS: Final = 4
-_WEIGHT_BITS: Final = 40
 _REST_BITS: Final = 20
 _VARIANCE_BITS: Final = 96
-_PAIRS_AT_ONCE: Final = 1024
 _RIDGE: Final = 0.5
 _ROUNDS: Final = 2
 _SLOPES: Final = (0.0, 4.0)
 _PRIOR_PAIRS: Final = 4
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
-    """The pairs of one stratum in their order.
-
-    Attributes:
-        signs: 1 inside the coalition and -1 outside, [pairs, players].
-        gaps: D of each pair, in units of the game, [pairs].
-        size: how many pairs the stratum has.
-        half: h_s.
-    """
-
-    stratum: int
-    signs: Integers
-    gaps: Floats
-    size: int
-    half: float
-
-    @property
-    def whole(self) -> bool:
-        """Whether all pairs of the stratum are here."""
-        return len(self.gaps) == self.size
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stratified:
-    """Values per item, the error of sampling, and the values by another way of adding up."""
-
-    items: ItemValues
-    error: SamplingError
-    totals: tuple[Fraction, ...]
-
-
-class Worth:
-    """v of a coalition in integers: the solved items of each suite over a common denominator."""
-
-    def __init__(self, table: CoalitionTable) -> None:
-        """Take the table whose rows are looked up."""
-        self._table = table
-        sizes = [suite.items for suite in table.suites]
-        common = lcm(*sizes)
-        self.denominator = common * len(sizes)
-        self._weights = [common // size for size in sizes]
-
-    def gap(self, mask: int) -> int:
-        """Return the denominator times D(S)."""
-        return self._of(mask) - self._of(self._table.everyone ^ mask)
-
-    def _of(self, mask: int) -> int:
-        counts = count(self._table.packed(mask), self._table.suites)
-        return sum(weight * solved for weight, solved in zip(self._weights, counts, strict=True))
 
 
 def variances(table: CoalitionTable, plan: StratifiedPlan, pairs: list[Pair]) -> dict[int, float]:
@@ -112,7 +52,7 @@ def variances(table: CoalitionTable, plan: StratifiedPlan, pairs: list[Pair]) ->
     squares, freedom = {}, {}
     for each in drawn[1:]:
         rest = control.rest(each)
-        squares[each.stratum] = float(_total(rest * rest))
+        squares[each.stratum] = float(total(rest * rest))
         freedom[each.stratum] = len(rest) - 1
     pooled = sum(squares.values()) / max(1, sum(freedom.values()))
     return {
@@ -121,7 +61,7 @@ def variances(table: CoalitionTable, plan: StratifiedPlan, pairs: list[Pair]) ->
     }
 
 
-def estimate(table: CoalitionTable, plan: StratifiedPlan, pairs: list[Pair]) -> Stratified:
+def estimate(table: CoalitionTable, plan: StratifiedPlan, pairs: list[Pair]) -> Sampled:
     """Return the values, per item and in total, and the error of sampling.
 
     Args:
@@ -137,32 +77,7 @@ def estimate(table: CoalitionTable, plan: StratifiedPlan, pairs: list[Pair]) -> 
     ):
         raise EstimatorError("stratified values need two pairs of every stratum")
     weights, rests = _weights(drawn, plan.players)
-    masks = [pair.mask for pair in sorted([*plan.ends(), *pairs], key=lambda pair: pair.stratum)]
-    numerators = _differences(table, [table.everyone])[0] << _WEIGHT_BITS
-    numerators = np.tile(numerators, (plan.players, 1))
-    for start in range(0, len(masks), _PAIRS_AT_ONCE):
-        some = slice(start, start + _PAIRS_AT_ONCE)
-        numerators += weights[:, some] @ _differences(table, masks[some])
-    return Stratified(
-        ItemValues(numerators, plan.players << _WEIGHT_BITS),
-        _error(drawn, rests, plan.players),
-        _totals(table, plan.players, weights, masks),
-    )
-
-
-def gather(table: CoalitionTable, plan: StratifiedPlan, pairs: list[Pair]) -> list[Drawn]:
-    """Return the pairs by stratum, the ends first."""
-    worth = Worth(table)
-    masks: dict[int, list[int]] = defaultdict(list)
-    for stratum, mask in [*plan.ends(), *pairs]:
-        masks[stratum].append(mask)
-    drawn = []
-    for stratum, held in sorted(masks.items()):
-        bits = np.array([[mask >> at & 1 for at in range(plan.players)] for mask in held])
-        gaps = np.array([worth.gap(mask) / worth.denominator for mask in held])
-        half = 0.5 if 2 * stratum == plan.players else 1.0
-        drawn.append(Drawn(stratum, 2 * bits - 1, gaps, plan.size(stratum), half))
-    return drawn
+    return weigh(table, drawn, weights, _error(drawn, rests, plan.players))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,36 +113,34 @@ class _Control:
             signs, gaps = each.signs[use], each.gaps[use]
             # In the middle stratum D is odd, so it has no level, and signs have no mean.
             centre = signs.sum(axis=0) / len(signs) if each.half == 1.0 else np.zeros(players)
-            levels.append(_total(gaps) / len(gaps) if each.half == 1.0 else 0.0)
+            levels.append(total(gaps) / len(gaps) if each.half == 1.0 else 0.0)
             matrix += slope * slope * ((signs.T @ signs) - len(signs) * np.outer(centre, centre))
             centred = np.where(use[:, None], each.signs - centre, 0.0) * slope
             terms.append(centred.T)
-            right += _columns(centred.T, each.gaps)
+            right += product(centred.T, each.gaps)
             pairs += len(gaps)
         # Prior strength of beta: as if what the control misses were half of what it explains.
-        ridge = _RIDGE * players * _total(np.diagonal(matrix)) / (players * pairs)
+        ridge = _RIDGE * players * total(np.diagonal(matrix)) / (players * pairs)
         # The ones direction, which no stratum tells apart, is held at zero by a large weight.
-        matrix += ridge * np.eye(players) + (1.0 + _total(np.diagonal(matrix)) / players)
-        solver = _inverse(matrix)
-        solver -= _row_means(solver)[None, :]
-        return cls(levels, slopes, _columns(solver, right), solver, terms)
+        matrix += ridge * np.eye(players) + (1.0 + total(np.diagonal(matrix)) / players)
+        solver = solve(matrix, np.eye(players))
+        solver -= row_sums(solver.T) / players
+        return cls(levels, slopes, product(solver, right), solver, terms)
 
     def rest(self, each: Drawn) -> Floats:
         """Return D less the control for every pair of a stratum."""
         at = each.stratum - 1
-        told = _columns(each.signs.astype(np.float64), self.beta)
+        told = product(each.signs.astype(np.float64), self.beta)
         return each.gaps - self.levels[at] - self.slopes[at] * told
 
     def steepness(self, drawn: list[Drawn], used: list[NDArray[np.bool_]]) -> list[float]:
         """Return a slope for each stratum: least squares, leaning towards 1."""
         products = []
         for each, use, level in zip(drawn, used, self.levels, strict=True):
-            told = _columns(each.signs[use].astype(np.float64), self.beta)
+            told = product(each.signs[use].astype(np.float64), self.beta)
             if each.half == 1.0:
-                told = told - _total(told) / len(told)
-            products.append(
-                (_total(told * (each.gaps[use] - level)), _total(told * told), len(told))
-            )
+                told = told - total(told) / len(told)
+            products.append((total(told * (each.gaps[use] - level)), total(told * told), len(told)))
         weight = sum(square for _, square, _ in products) / sum(size for *_, size in products)
         lean = _PRIOR_PAIRS * weight
         return [
@@ -236,11 +149,10 @@ class _Control:
         ]
 
 
-def _weights(drawn: list[Drawn], players: int) -> tuple[Integers, list[Floats]]:
+def _weights(drawn: list[Drawn], players: int) -> tuple[Floats, list[Floats]]:
     """Return every pair's weight in every value, and what the control leaves of its gap.
 
-    Weights are integers in units of 1 / (n 2^40), [players, pairs], strata in order; each column
-    sums to zero.
+    Weights are [players, pairs], strata in order.
     """
     direct = [_direct(each) for each in drawn]
     weights = [each.copy() for each in direct]
@@ -266,16 +178,14 @@ def _weights(drawn: list[Drawn], players: int) -> tuple[Integers, list[Floats]]:
             # Drawn without replacement, the fold speaks for all pairs but the others, which speak
             # for themselves.
             spoken = direct[at] * (np.where(hold, each.size - others, ours) / each.size)
-            known -= slope * _product(spoken, each.signs)
+            known -= slope * product(spoken, each.signs)
             # The level is the mean of the stratum's other pairs, so it moves weight to them.
             if each.half == 1.0:
-                weights[at][:, ~hold] -= (_row_sums(spoken) / others)[:, None]
-        told = _product(known, control.solver)
+                weights[at][:, ~hold] -= (row_sums(spoken) / others)[:, None]
+        told = product(known, control.solver)
         for at, term in enumerate(control.terms):
-            weights[at] += _product(told, term)
-    joined = np.concatenate(weights, axis=1)
-    rounded = np.rint(joined * 2.0**_WEIGHT_BITS).astype(np.int64)
-    return players * rounded - rounded.sum(axis=0), rests
+            weights[at] += product(told, term)
+    return np.concatenate(weights, axis=1), rests
 
 
 def _direct(each: Drawn) -> Floats:
@@ -287,7 +197,7 @@ def _direct(each: Drawn) -> Floats:
 
 def _error(drawn: list[Drawn], rests: list[Floats], players: int) -> SamplingError:
     """Return the covariance of the values, with the finite population correction."""
-    total = np.zeros((players, players), dtype=np.object_)
+    summed = np.zeros((players, players), dtype=np.object_)
     whole, spread = Fraction(0), Fraction(0)
     for each, rest in zip(drawn, rests, strict=True):
         if each.whole:
@@ -301,72 +211,12 @@ def _error(drawn: list[Drawn], rests: list[Floats], players: int) -> SamplingErr
         scale = unit**2 * (1 - Fraction(pairs, each.size)) / (pairs * pairs * (pairs - 1))
         factor = (scale.numerator << _VARIANCE_BITS, scale.denominator)
         part = (pairs * gram(rows) - np.outer(sums, sums)) * factor[0] // factor[1]
-        total += part
+        summed += part
         trace = Fraction(int(np.trace(part)))
         whole += trace
         spread += trace**2 / (pairs - 1)
     covariance: Covariance = tuple(
-        tuple(Fraction(int(entry), 1 << _VARIANCE_BITS) for entry in row) for row in total
+        tuple(Fraction(int(entry), 1 << _VARIANCE_BITS) for entry in row) for row in summed
     )
     # Welch and Satterthwaite, rounded down.
     return SamplingError(covariance, max(1, int(whole**2 / spread)) if spread else 1)
-
-
-def _differences(table: CoalitionTable, masks: list[int]) -> Integers:
-    """Return u(S) - u(N - S) on every item, [masks, items]."""
-    inside = np.stack([table.outcomes(mask) for mask in masks]).astype(np.int64)
-    return inside - np.stack([table.outcomes(table.everyone ^ mask) for mask in masks])
-
-
-def _totals(
-    table: CoalitionTable, players: int, weights: Integers, masks: list[int]
-) -> tuple[Fraction, ...]:
-    """Return the values in the game, from the counts of each suite instead of the items."""
-    worth = Worth(table)
-    gaps = np.array([worth.gap(mask) for mask in masks], dtype=np.object_)
-    sums = weights.astype(np.object_) @ gaps + (worth.gap(table.everyone) << _WEIGHT_BITS)
-    return tuple(Fraction(each, worth.denominator * players << _WEIGHT_BITS) for each in sums)
-
-
-def _total(values: Floats) -> float:
-    """Return the sum of values from the first to the last."""
-    return float(np.cumsum(values)[-1]) if len(values) else 0.0
-
-
-def _row_sums(values: Floats) -> Floats:
-    result: Floats = np.cumsum(values, axis=1)[:, -1]
-    return result
-
-
-def _row_means(values: Floats) -> Floats:
-    result: Floats = np.cumsum(values, axis=0)[-1] / len(values)
-    return result
-
-
-def _columns(matrix: Floats, vector: Floats) -> Floats:
-    """Return a matrix times a vector, summed column by column."""
-    total = np.zeros(len(matrix))
-    for at in range(matrix.shape[1]):
-        total += matrix[:, at] * vector[at]
-    return total
-
-
-def _product(left: Floats, right: Floats | Integers) -> Floats:
-    """Return the product of two matrices, summed in order."""
-    total = np.zeros((len(left), right.shape[1]))
-    for at in range(left.shape[1]):
-        total += left[:, at, None] * right[at]
-    return total
-
-
-def _inverse(matrix: Floats) -> Floats:
-    """Return the inverse of a positive definite matrix by elimination, element by element."""
-    size = len(matrix)
-    work = np.concatenate([matrix, np.eye(size)], axis=1)
-    for at in range(size):
-        pivot = work[at] / work[at, at]
-        factors = work[:, at].copy()
-        factors[at] = 0.0
-        work = work - factors[:, None] * pivot
-        work[at] = pivot
-    return work[:, size:]

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from compose.outcomes import Outcome
     from node.storage.pinning import DaemonPins
 
-EstimatorName = Literal["auto", "exact", "permutation", "stratified"]
+EstimatorName = Literal["auto", "exact", "permutation", "stratified", "gaussian-process"]
 
 
 @dataclass(frozen=True, slots=True)

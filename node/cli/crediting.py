@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.argument("id", type=ENTRY_ID)
 @click.option(
     "--estimator",
-    type=click.Choice(["auto", "exact", "stratified", "permutation"]),
+    type=click.Choice(["auto", "exact", "stratified", "gaussian-process", "permutation"]),
     default="auto",
     show_default=True,
     help="How the values are computed.",

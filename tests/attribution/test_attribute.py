@@ -80,11 +80,11 @@ def test_known_rows_outside_the_plan_are_left_out() -> None:
     assert stray not in attribute(replace(source, known=known), budget=150).table.rows
 
 
-@pytest.mark.parametrize("budget", [64, 250])
-def test_seventeen_players_are_sampled_within_the_budget(budget: int) -> None:
+@pytest.mark.parametrize(("budget", "name"), [(64, "gaussian-process"), (250, "stratified")])
+def test_seventeen_players_are_sampled_within_the_budget(budget: int, name: str) -> None:
     source, evaluator = source_of(17)
     result = attribute(source, budget=budget)
-    assert result.analysis.estimator.name == "stratified"
+    assert result.analysis.estimator.name == name
     assert f"exceed the budget of {budget}" in result.analysis.estimator.reason
     assert len(evaluator.asked) == result.counts.total <= budget
     assert result.analysis.efficiency_gap == 0
@@ -142,9 +142,9 @@ def test_progress_ends_at_the_total() -> None:
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-@pytest.mark.parametrize("estimator", ["permutation", "stratified"])
+@pytest.mark.parametrize("estimator", ["permutation", "stratified", "gaussian-process"])
 def test_record_of_a_sampled_run_recomputes(
-    estimator: Literal["permutation", "stratified"],
+    estimator: Literal["permutation", "stratified", "gaussian-process"],
 ) -> None:
     source, _ = source_of(17)
     result = attribute(source, estimator=estimator, budget=200, seed="checkpoint 57")

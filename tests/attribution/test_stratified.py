@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from attribution import exact, stratified
 from attribution.analysis import Estimator, analyse
+from attribution.drawn import Sampled
 from attribution.errors import EstimatorError, RecomputeError
 from attribution.strata import PILOT, Pair, StratifiedPlan
-from attribution.stratified import Stratified
 from attribution.table import CoalitionTable
 from tests.attribution.games import LOCK, ids, random_table, suites_of
 
@@ -33,7 +33,7 @@ def sequence(table: CoalitionTable, plan: StratifiedPlan) -> Iterator[Pair]:
     return plan.sequence(lambda pairs: stratified.variances(table, plan, pairs))
 
 
-def estimate(table: CoalitionTable, seed: str, pairs: int) -> Stratified:
+def estimate(table: CoalitionTable, seed: str, pairs: int) -> Sampled:
     plan = plan_of(seed, len(table.players))
     return stratified.estimate(table, plan, list(islice(sequence(table, plan), pairs)))
 

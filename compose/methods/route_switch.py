@@ -23,6 +23,7 @@ class RouteSwitch(Method):
     name = "route.switch"
     version = "1"
     level = "api"
+    exactness = "bitwise"
     selects = True
     needs_dev = True
     semantics = "fitted once, restricted"

@@ -18,6 +18,7 @@ class RouteTrained(Method):
     name = "route.trained"
     version = "1"
     level = "api"
+    exactness = "bitwise"
     selects = True
     needs_dev = True
     semantics = "fitted once, restricted"

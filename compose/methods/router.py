@@ -11,7 +11,9 @@ Labels: for each dev item, 1/k on each of the k members that answer it correctly
 nobody answers are dropped. Fit: multinomial logistic regression, sum of cross-entropies plus
 (l2 / 2) * ||W||^2 (the constant included), by `steps` steps of W <- W - (X'X / 2 + l2 I)^-1 grad
 from W = 0: the bound optimisation of Boehning (1992), which needs no step size and never
-overshoots. The result is rounded to a grid of 1e-6, which is what is used and digested.
+overshoots. The result is rounded to a grid of 1e-6, which is what is used and digested. Means are
+summed from the first token to the last; products, the inverse and the exponentials are those of
+`compose.exact`, so that no library has a say in a fit.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ import numpy.typing as npt
 
 from compose.bank import Array, Prefix
 from compose.errors import MethodError
+from compose.exact.linear import product, solve, split
+from compose.exact.rules import softmax
 from compose.forward import Decoder, by_length
 from compose.methods.alone import record_alone
 from compose.methods.method import Context, Number
@@ -85,7 +89,7 @@ class Router:
         unknown = [each for each in dict.fromkeys(queries) if each not in self._known]
         if unknown:
             features = _features(self._decoder, unknown, self._width)
-            logits = features @ (self.weights / GRID)
+            logits = product(features, self.weights / GRID)
             self._known.update(zip(unknown, logits, strict=True))
         return np.stack([self._known[each] for each in queries])
 
@@ -123,7 +127,10 @@ def _features(decoder: Decoder, queries: Sequence[Ids], width: int) -> Array:
     hidden = decoder.shape.hidden_size
     features = np.zeros((len(queries), hidden + width + 1))
     for rows in by_length(queries):
-        features[rows, :hidden] = decoder.states([queries[row] for row in rows]).mean(axis=1)
+        states = decoder.states([queries[row] for row in rows])
+        for position in range(states.shape[1]):
+            features[rows, :hidden] += states[:, position]
+        features[rows, :hidden] /= states.shape[1]
     for row, query in enumerate(queries):
         for token in query:
             features[row, hidden + _bucket(token, width)] += 1.0
@@ -138,13 +145,12 @@ def _bucket(token: int, width: int) -> int:
 
 def _fit(features: Array, labels: Array, *, l2: float, steps: int) -> Array:
     """Return the weights [features, members] after the given number of bound steps."""
-    weights = np.zeros((features.shape[1], labels.shape[1]))
-    bound = 0.5 * (features.T @ features) + l2 * np.eye(features.shape[1])
-    inverse = np.linalg.inv(bound)
+    items, width = features.shape
+    weights = np.zeros((width, labels.shape[1]))
+    rows, columns = split(features, terms=width), split(features.T, terms=items)
+    bound = 0.5 * product(columns, features) + l2 * np.eye(width)
+    inverse = split(solve(bound, np.eye(width)), terms=width)
     for _ in range(steps):
-        logits = features @ weights
-        logits -= logits.max(axis=1, keepdims=True)
-        shares = np.exp(logits)
-        shares /= shares.sum(axis=1, keepdims=True)
-        weights -= inverse @ (features.T @ (shares - labels) + l2 * weights)
+        shares = softmax(product(rows, weights))
+        weights -= product(inverse, product(columns, shares - labels) + l2 * weights)
     return weights

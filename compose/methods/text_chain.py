@@ -44,6 +44,7 @@ class TextChain(Method):
     name = "text.chain"
     version = "1"
     level = "text"
+    exactness = "bitwise"
     selects = True
     needs_dev = True
     semantics = "fitted once, restricted"

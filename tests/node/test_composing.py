@@ -208,9 +208,8 @@ REFUSED: dict[str, Refused] = {
         lambda w: {"extra": 'exactness = "advisory"'}, UsageError, 2, "advisory", "strictest"
     ),
     "a promise the method cannot keep": (
-        lambda w: {"method": "route.trained", "dev": w.ids["own0-dev"],
-                   "extra": 'exactness = "bitwise"'},
-        UsageError, 2, "route.trained does not promise bitwise", "pinned"
+        lambda w: {"method": "route.arrow", "extra": 'exactness = "bitwise"'},
+        UsageError, 2, "route.arrow does not promise bitwise", "pinned"
     ),
     "a table that cannot be": (lambda w: {"extra": "seed = -1"}, UsageError, 2, "seed", ""),
     "not TOML": (lambda w: {"extra": "]["}, UsageError, 2, "recipe", ""),

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from compose.exact.rules import divergence, log_total
+from compose.exact.rules import divergence, log_total, softmax
 
 LOGITS = np.random.default_rng(1).normal(scale=4, size=(6, 5, 77))
 LOG_PROBS = LOGITS - np.log(np.exp(LOGITS).sum(axis=2, keepdims=True))
@@ -23,6 +23,11 @@ def test_divergences_are_near_those_of_numpy() -> None:
     expected = (np.exp(LOG_PROBS) * (LOG_PROBS - base)).sum(axis=2)
     assert np.abs(divergence(LOG_PROBS, base) - expected).max() < 1e-7
     assert not divergence(LOG_PROBS, base)[:, 0].any()
+
+
+def test_shares_are_near_those_of_numpy() -> None:
+    expected = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=2, keepdims=True)
+    assert np.abs(softmax(LOGITS) - expected).max() < 1e-7
 
 
 def test_a_row_alone_has_the_bits_it_has_among_others() -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from node.attributing import Attributed, EstimatorName
     from node.bases import KnownBase
     from node.checking.auditing import Audited
+    from node.checking.confinement import Limits
     from node.checking.faults import Settled
     from node.checking.replaying import Replayed
     from node.checking.verdict import Verified
@@ -338,6 +339,7 @@ class Node:
         detect: str | None = None,
         false: str = "0.01",
         fault_proof: Path | None = None,
+        limits: Limits | None = None,
         attest: bool = False,
     ) -> Replayed:
         """Rebuild and re-score what an entry claims, in a new process.
@@ -347,6 +349,7 @@ class Node:
             detect: instead, the probability, as a decimal, of finding a false item.
             false: the fraction of the items supposed to be false, for that probability.
             fault_proof: the file to write if an outcome is false: its proof for others.
+            limits: what the new process may use, if not the defaults.
             attest: sign the verdict and append it.
         """
         from node.checking.replaying import replay
@@ -358,18 +361,25 @@ class Node:
             detect=detect,
             false=false,
             fault_proof=fault_proof,
+            limits=limits,
             attest=attest,
             clock=self._clock,
         )
 
-    def settle(self, fault_proof: Path) -> Settled:
+    def settle(self, fault_proof: Path, limits: Limits | None = None) -> Settled:
         """Verify a fault proof, answer its one item again, and say who is right.
 
         Blocks that are not here are fetched from peers, unless this node is offline.
         """
         from node.checking.faults import settle
 
-        return settle(self.home, fault_proof, offline=self._offline, progress=self._progress)
+        return settle(
+            self.home,
+            fault_proof,
+            offline=self._offline,
+            limits=limits,
+            progress=self._progress,
+        )
 
     def attribute(
         self,

@@ -20,6 +20,7 @@ from ledger.entry import Entry
 from ledger.errors import IncompleteError, NotFoundError, UnavailableError
 from ledger.log import Log, places
 from node.bases import bases
+from node.checking.confinement import Limits
 from node.checking.rerunning import other_stack, rerun
 from node.composing import software
 from node.home import Home
@@ -105,7 +106,14 @@ def read_fault(path: Path) -> FaultProof:
         return FaultProof.parse(stream.read(MAX_FAULT_BYTES + 1))
 
 
-def settle(home: Home, path: Path, *, offline: bool = False, progress: Progress) -> Settled:
+def settle(
+    home: Home,
+    path: Path,
+    *,
+    offline: bool = False,
+    limits: Limits | None = None,
+    progress: Progress,
+) -> Settled:
     """Verify a fault proof, answer its item again, and say who is right.
 
     Blocks that are not here are fetched from peers, each verified.
@@ -113,6 +121,7 @@ def settle(home: Home, path: Path, *, offline: bool = False, progress: Progress)
     Args:
         path: the file.
         offline: contact nobody over the network.
+        limits: what the new process may use, if not the defaults.
         progress: told how many blocks have arrived.
 
     Raises:
@@ -131,7 +140,8 @@ def settle(home: Home, path: Path, *, offline: bool = False, progress: Progress)
     lock = replace(fault.lock, suites=asked)
     _gather(home, lock, offline=offline, progress=progress)
     total = _total(evaluation, fault.suite)
-    rebuilt = rerun(home, lock, {fault.suite: [fault.index]}, [(fault.suite, total)])
+    item, size = {fault.suite: [fault.index]}, (fault.suite, total)
+    rebuilt = rerun(home, lock, item, [size], limits or Limits())
     ours = rebuilt.outcomes[fault.suite].outcomes[0]
     # One item of the claim, compared as if it were the first of its suite.
     found = compare(

@@ -16,6 +16,7 @@ from ledger.log import resolve_id
 from ledger.statement import Statement, Subject
 from ledger.view import LedgerView
 from node.checking.claims import check_scored, claimed_lock, claimed_outcomes, entry_of
+from node.checking.confinement import Limits
 from node.checking.faults import fault_of
 from node.checking.rerunning import Rebuilt, other_stack, rerun
 from node.clock import Clock, utc_now
@@ -67,6 +68,7 @@ def replay(
     detect: str | None = None,
     false: str = "0.01",
     fault_proof: Path | None = None,
+    limits: Limits | None = None,
     attest: bool = False,
     clock: Clock = utc_now,
 ) -> Replayed:
@@ -78,12 +80,13 @@ def replay(
             few items are answered again as that takes.
         false: the fraction of the items supposed to be false, for that probability.
         fault_proof: where to write the proof of the first false outcome, if there is one.
+        limits: what the new process may use, if not the defaults.
         attest: record the verdict as a signed verification.
 
     Raises:
         UsageError: if the entry is of another kind, or a number makes no sense.
         EvidenceError: if the claim contradicts itself before anything is run.
-        IncompleteError: if bytes are missing.
+        IncompleteError: if bytes are missing, or it takes more than the limits allow.
     """
     from compose.detection import Detection, parse_part
 
@@ -96,7 +99,7 @@ def replay(
     total = sum(_items(claims).values())
     chosen = _choose(composition, claims, lock, _count(total, part, sample, detect))
     sizes = [(suite, len(each.outcomes)) for claim in claims for suite, each in claim.items()]
-    rebuilt = rerun(home, lock, chosen, sizes)
+    rebuilt = rerun(home, lock, chosen, sizes, limits or Limits())
     detection = Detection(total, sum(map(len, chosen.values())), part)
     verdicts = _verdicts(lock, claims, chosen, rebuilt)
     result = _result(composition, lock, verdicts, rebuilt, detection)

@@ -14,6 +14,7 @@ from node.cli.options import command
 from node.cli.output import Cell, Fields, Row, Table
 
 if TYPE_CHECKING:
+    from node.checking.confinement import Limits
     from node.checking.verdict import Verified
     from node.cli.session import Session
 
@@ -193,10 +194,28 @@ def audit_command(
     type=PATH,
     help="If an outcome is false, write its proof for others here.",
 )
+@click.option(
+    "--max-seconds", type=click.IntRange(min=1), metavar="N", help="End it after N seconds [3600]."
+)
+@click.option(
+    "--max-memory",
+    type=click.IntRange(min=1),
+    metavar="GIB",
+    help="Give it this address space [as much as the machine has memory].",
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Refuse items that may ask to write more [10000000].",
+)
 @click.option("--attest", is_flag=True, help="Sign the verdict and add it to your log.")
 def replay_command(
     session: Session,
     target: str,
+    max_seconds: int | None,
+    max_memory: int | None,
+    max_tokens: int | None,
     sample: int | None,
     detect: str | None,
     false: str,
@@ -210,16 +229,23 @@ def replay_command(
     item is answered again, and it is 'confirmed' (exit 3: the claim is false), 'refuted' (exit 0:
     the claim holds) or 'inconclusive'.
     """
+    limits = _limits(max_seconds, max_memory, max_tokens)
     if Path(target).is_file():
         if sample is not None or detect is not None or fault_proof is not None or attest:
             raise UsageError(
-                f"{target} is about one item, so that no option of replay goes with it",
+                f"{target} is about one item, so that only limits go with it",
                 hint="give the file alone",
             )
-        _settle(session, Path(target))
+        _settle(session, Path(target), limits)
         return
     replayed = session.node().replay(
-        target, sample, detect=detect, false=false, fault_proof=fault_proof, attest=attest
+        target,
+        sample,
+        detect=detect,
+        false=false,
+        fault_proof=fault_proof,
+        limits=limits,
+        attest=attest,
     )
     style = _VERDICT_STYLE.get(replayed.verdict, "")
     session.output.result(
@@ -255,8 +281,15 @@ def replay_command(
         session.output.hint(f"record the verdict with 'pnode replay {target} --attest'")
 
 
-def _settle(session: Session, path: Path) -> None:
-    settled = session.node().settle(path)
+def _limits(seconds: int | None, gib: int | None, tokens: int | None) -> Limits:
+    from node.checking.confinement import Limits
+
+    given = {"seconds": seconds, "gib": gib, "tokens": tokens}
+    return Limits(**{name: value for name, value in given.items() if value is not None})
+
+
+def _settle(session: Session, path: Path, limits: Limits) -> None:
+    settled = session.node().settle(path, limits)
     session.output.result(
         "replay.fault",
         settled,

@@ -1,27 +1,34 @@
 """Gram matrices of what linear layers are given, X^T X over the tokens of some prompts.
 
-The inputs X, [tokens, features], are those of the float64 forward pass. Each feature is rounded to
+The inputs X, [tokens, features], are those of the engine that answers. Each feature is rounded to
 integers of at most 12 bits, times a power of two that fits its largest value. The sums of their
 products are integers below 2^53, which float64 adds without rounding in whatever order, and so a
-Gram matrix has the same bits wherever the rounded inputs are the same. Those of two machines, which
-differ by about 1e-14, round apart with a probability of about 1e-10 for each number.
+Gram matrix has the same bits wherever the rounded inputs are the same: always with the exact
+engine. In float64 the inputs of two machines differ by about 1e-14 and round apart with a
+probability of about 1e-10 for each number.
 
 Layers that are given the same (q, k and v; gate and up) share a matrix, named by the first of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compose.errors import MethodError
+from compose.exact.decoder import ExactDecoder
 from compose.forward import Array, Decoder, by_length
 from compose.tokens import Ids
 
 if TYPE_CHECKING:
     import torch
+
+    KeysValues = tuple[torch.Tensor, torch.Tensor]
+
+See = Callable[[str, Array], None]
 
 BITS = 12
 MAX_TOKENS = 2 ** (53 - 2 * BITS)
@@ -55,7 +62,8 @@ def gram_matrices(
         raise MethodError(f"the prompts have {tokens} tokens, fewer than {MAX_TOKENS} are summed")
     names = {input_of(layer) for layer in layers}
     sums = _Sums({name: decoder.weights[f"{name}.weight"].shape[1] for name in names})
-    watched = _Watched(decoder.shape, decoder.weights)
+    exact = isinstance(decoder, ExactDecoder)
+    watched = (_WatchedExact if exact else _Watched)(decoder.shape, decoder.weights)
     for see in (sums.measure, sums.add):
         watched.see = see
         for rows in by_length(prompts):
@@ -96,8 +104,48 @@ class _Watched(Decoder):
 
     __slots__ = ("see",)
 
-    see: Callable[[str, Array], None]
+    see: See
 
     def _linear(self, states: torch.Tensor, name: str) -> torch.Tensor:
-        self.see(name, states.reshape(-1, states.shape[-1]).numpy())
+        self.see(name, _rows(states))
         return super()._linear(states, name)
+
+
+class _WatchedExact(ExactDecoder):
+    """The same for the exact engine, which multiplies several layers of one input at once."""
+
+    __slots__ = ("_norms", "_products", "see")
+
+    see: See
+    _norms: Iterator[tuple[str, str]]
+    _products: Iterator[str]
+
+    def _layer(
+        self, states: torch.Tensor, number: int, past: KeysValues | None, begin: int
+    ) -> tuple[torch.Tensor, KeysValues]:
+        prefix = f"model.layers.{number}"
+        # In the order in which a layer comes to them.
+        self._norms = iter(
+            [
+                (f"{prefix}.self_attn.q_proj", f"{prefix}.input_layernorm.weight"),
+                (f"{prefix}.mlp.gate_proj", f"{prefix}.post_attention_layernorm.weight"),
+            ]
+        )
+        self._products = iter([f"{prefix}.self_attn.o_proj", f"{prefix}.mlp.down_proj"])
+        return super()._layer(states, number, past, begin)
+
+    def _normed(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        snapped, inverse = super()._normed(states)
+        # The norm after the last layer is nobody's input.
+        for name, weight in islice(self._norms, 1):
+            self.see(name, _rows(snapped * inverse * self.weights[weight]))
+        return snapped, inverse
+
+    def _product(self, states: torch.Tensor, operand: torch.Tensor) -> torch.Tensor:
+        self.see(next(self._products), _rows(states))
+        return super()._product(states, operand)
+
+
+def _rows(states: torch.Tensor) -> Array:
+    rows: Array = states.reshape(-1, states.shape[-1]).numpy()
+    return rows

@@ -46,6 +46,7 @@ class MergeRegmean(Method):
     version = "1"
     level = "weight"
     needs_dev = True
+    exactness = "bitwise"
     parameters: ClassVar[Parameters] = {
         "prompts": Option("solved", ("solved", "all")),
         "alpha": Number("0.9", "0", "0.999", "factor on what is off the diagonal"),

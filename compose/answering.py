@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from compose.bank import Mask
-from compose.scoring import Normalisation
+from compose.scoring import Normalisation, normalise
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,13 @@ class Answer(NamedTuple):
     value: int | str
     margin: int
     confidence: float
+
+
+def compared(question: Question, answer: Answer) -> int | str:
+    """Return an answer in the form in which answers are compared."""
+    if isinstance(answer.value, int):
+        return answer.value
+    return normalise(answer.value, question.normalisation)
 
 
 class Spoken(NamedTuple):

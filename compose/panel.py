@@ -1,10 +1,10 @@
 """Answers of models that each answer whole questions, and a procedure that combines them.
 
-A procedure is a generator: given a question and who is present, it yields what it wants to ask,
-is sent the answers, and returns its own. It is pure but for what it yields, so an answer of a
-model, which depends on model and question only, is found once and remembered, and serves every
-coalition. Procedures of all questions and coalitions run in step, so that what they ask at the
-same time shares batches.
+A procedure is a generator: given a question and who is present in each coalition, it yields what it
+wants to ask, is sent the answers, and returns those of the coalitions. It is pure but for what it
+yields, so an answer of a model, which depends on model and question only, is found once and
+remembered, and serves every coalition. The procedures of all questions run in step, so that what
+they ask at the same time shares batches.
 
 Model 0 is the base; member i (in id order) is model i + 1. With no member present the base
 answers, whatever the procedure.
@@ -32,9 +32,10 @@ class Ask(NamedTuple):
     question: Question
 
 
-Talk = Generator[Sequence[Ask], Sequence[Answer], Answer]
-Procedure = Callable[[Question, Sequence[int]], Talk]
-"""From a question and the members present, at least one and in id order, to an answer."""
+Talk = Generator[Sequence[Ask], Sequence[Answer], list[Spoken]]
+Procedure = Callable[[Question, Mask], Talk]
+"""From a question and the members present in each coalition, [coalitions, members] with at least
+one in each row, to the coalitions' answers and who had a say in them."""
 
 
 class Panel:
@@ -64,32 +65,32 @@ class Panel:
         return [[each.answer for each in row] for row in self.spoken(questions, masks)]
 
     def spoken(self, questions: Sequence[Question], masks: Mask) -> list[list[Spoken]]:
-        """Return the answers and which members were asked for them; see `Selector`."""
-        present = [tuple((np.flatnonzero(mask) + 1).tolist()) for mask in masks]
-        talks = [self._talk(question, members) for question in questions for members in present]
+        """Return the answers and which members had a say in them; see `Selector`."""
+        talks = [self._talk(question, masks) for question in questions]
         asking = {number: next(talk) for number, talk in enumerate(talks)}
-        done: dict[int, Spoken] = {}
-        asked = [0] * len(talks)
+        done: dict[int, list[Spoken]] = {}
         while asking:
             known = self._ask(ask for asks in asking.values() for ask in asks)
             further = {}
             for number, asks in asking.items():
-                for ask in asks:
-                    asked[number] |= 1 << ask.model >> 1
                 try:
                     further[number] = talks[number].send([known[ask] for ask in asks])
                 except StopIteration as end:
-                    done[number] = Spoken(end.value, asked[number])
+                    done[number] = end.value
             asking = further
-        step = len(masks)
-        flat = [done[number] for number in range(len(talks))]
-        return [flat[start : start + step] for start in range(0, len(flat), step)]
+        return [done[number] for number in range(len(talks))]
 
-    def _talk(self, question: Question, present: Sequence[int]) -> Talk:
-        if present:
-            return (yield from self._procedure(question, present))
+    def _talk(self, question: Question, masks: Mask) -> Talk:
+        somebody = masks.any(axis=1)
+        if somebody.all():
+            return (yield from self._procedure(question, masks))
         (answer,) = yield [Ask(0, question)]
-        return answer
+        said = [Spoken(answer, 0)] * len(masks)
+        if somebody.any():
+            others = yield from self._procedure(question, masks[somebody])
+            for row, spoken in zip(np.flatnonzero(somebody).tolist(), others, strict=True):
+                said[row] = spoken
+        return said
 
     def _ask(self, asks: Iterable[Ask]) -> dict[Ask, Answer]:
         """Return the answer to each, asking what is not remembered."""
@@ -119,3 +120,21 @@ class Panel:
         if cost <= self._memo_left:
             self._memo_left -= cost
             self._memo[ask] = answer
+
+
+def bits(masks: Mask) -> list[int]:
+    """Return each row as a number whose bit i stands for column i."""
+    packed = np.packbits(masks, axis=1, bitorder="little")
+    return [int.from_bytes(row.tobytes(), "little") for row in packed]
+
+
+def with_margins(chosen: Sequence[Spoken], margins: Sequence[int]) -> list[Spoken]:
+    """Return the same with other margins; what is equal is made once."""
+    made: dict[tuple[int, int], Spoken] = {}
+    result = []
+    for spoken, margin in zip(chosen, margins, strict=True):
+        key = id(spoken), margin
+        if key not in made:
+            made[key] = spoken._replace(answer=spoken.answer._replace(margin=margin))
+        result.append(made[key])
+    return result

@@ -18,10 +18,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import ClassVar
 
-from compose.answering import Question
+import numpy as np
+
+from compose.answering import Question, Spoken
+from compose.bank import Mask
 from compose.methods.alone import Record, record_alone
 from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
-from compose.panel import Ask, Panel, Talk
+from compose.panel import Ask, Panel, Talk, with_margins
 from compose.scoring import MAX_MARGIN, UNITS_PER_NAT, margin_units
 
 
@@ -75,15 +78,25 @@ class Cascade:
         # Half a unit lower, where no rounded confidence can be: one that is equal is enough.
         self._limits = [(limit - 0.5) / UNITS_PER_NAT for limit in limits]
 
-    def __call__(self, question: Question, present: Sequence[int]) -> Talk:
-        """Ask one after another."""
-        *first, last = (model for model in self._order if model in present)
-        margin = MAX_MARGIN
-        for model in first:
-            (answer,) = yield [Ask(model, question)]
-            lead = answer.confidence - self._limits[model - 1]
-            margin = min(margin, answer.margin, margin_units(abs(lead)))
-            if lead >= 0:
-                return answer._replace(margin=margin)
-        (answer,) = yield [Ask(last, question)]
-        return answer._replace(margin=min(margin, answer.margin))
+    def __call__(self, question: Question, present: Mask) -> Talk:
+        """Ask one after another; each answers the coalitions in which nobody before it did."""
+        order = np.array(self._order) - 1
+        last = order[present.shape[1] - 1 - present[:, order[::-1]].argmax(axis=1)]
+        margins = np.full(len(present), MAX_MARGIN)
+        said: list[Spoken | None] = [None] * len(present)
+        waiting = np.ones(len(present), dtype=np.bool_)
+        for member in order.tolist():
+            rows = waiting & present[:, member]
+            if not rows.any():
+                continue
+            (answer,) = yield [Ask(member + 1, question)]
+            lead = answer.confidence - self._limits[member]
+            margins[rows] = np.minimum(margins[rows], answer.margin)
+            asked = rows & (last != member)
+            margins[asked] = np.minimum(margins[asked], margin_units(abs(lead)))
+            settled = rows if lead >= 0 else rows & (last == member)
+            waiting &= ~settled
+            spoken = Spoken(answer, 1 << member)
+            for row in np.flatnonzero(settled).tolist():
+                said[row] = spoken
+        return with_margins([each for each in said if each is not None], margins.tolist())

@@ -24,7 +24,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from compose.answering import Question
+from compose.bank import Mask
 from compose.methods.method import Assembly, Context, Method, Number, Parameters
 from compose.methods.routing import routed
 from compose.panel import Panel, Talk
@@ -80,11 +83,10 @@ class Described:
             for vector in self._vectors
         ]
 
-    def __call__(self, question: Question, present: Sequence[int]) -> Talk:
+    def __call__(self, question: Question, present: Mask) -> Talk:
         """Ask the member that describes itself most like the prompt."""
-        scores = self.score(question.prompt)
-        candidates = {0: self._threshold} | {model: scores[model - 1] for model in present}
-        return (yield from routed(question, candidates))
+        scores = np.array([self._threshold, *self.score(question.prompt)])
+        return (yield from routed(question, scores, present))
 
     def _vector(self, counts: Mapping[int, int]) -> dict[int, float]:
         """Return the vector of a text at length one; empty if no description has its terms."""

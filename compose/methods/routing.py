@@ -8,27 +8,48 @@ is no near tie on any machine, the lead counts as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
-from compose.answering import Question
-from compose.methods.text_vote import ballot
+import numpy as np
+
+from compose.answering import Question, Spoken, compared
+from compose.bank import Array, Mask
 from compose.panel import Ask, Talk
 from compose.scoring import margin_units
 
 NEAR: Final = 0.001
 
 
-def routed(question: Question, scores: Mapping[int, float]) -> Talk:
-    """Ask the model with the highest of the scores, which are given by model."""
-    chosen = max(scores, key=lambda model: (scores[model], -model))
-    leads = {model: scores[chosen] - scores[model] for model in scores if model != chosen}
-    near = [model for model in sorted(leads) if leads[model] < NEAR]
-    said, *others = yield [Ask(model, question) for model in (chosen, *near)]
-    same = {
-        model
-        for model, other in zip(near, others, strict=True)
-        if ballot(question, other) == ballot(question, said)
-    }
-    rivals = [margin_units(lead) for model, lead in leads.items() if model not in same]
-    return said._replace(margin=min(said.margin, *rivals)) if rivals else said
+def routed(question: Question, scores: Array, present: Mask) -> Talk:
+    """Ask the model with the highest score of those present.
+
+    Args:
+        question: what is asked.
+        scores: of each model, base first; the base may have minus infinity.
+        present: which members are, [coalitions, members]; the base always is.
+    """
+    candidates = np.concatenate([np.ones((len(present), 1), dtype=np.bool_), present], axis=1)
+    candidates &= scores > -np.inf
+    chosen = np.where(candidates, scores, -np.inf).argmax(axis=1)
+    leads = scores[chosen][:, None] - scores
+    near = candidates & (leads < NEAR)
+    asked = np.flatnonzero(near.any(axis=0)).tolist()
+    answers = yield [Ask(model, question) for model in asked]
+    said = dict(zip(asked, answers, strict=True))
+    forms = {model: compared(question, answer) for model, answer in said.items()}
+    result: list[Spoken] = [Spoken(answers[0], 0)] * len(present)
+    for model in np.unique(chosen).tolist():
+        rows = np.flatnonzero(chosen == model)
+        # The one chosen is near itself, and is no rival of its own.
+        same = np.array([forms.get(each) == forms[model] for each in range(len(scores))])
+        rivals = candidates[rows] & ~(near[rows] & same)
+        nearest = np.where(rivals, leads[rows], np.inf).min(axis=1)
+        distinct, where = np.unique(nearest, return_inverse=True)
+        answer, speakers = said[model], 1 << model >> 1
+        made = [
+            Spoken(answer._replace(margin=min(answer.margin, margin_units(lead))), speakers)
+            for lead in distinct.tolist()
+        ]
+        for row, number in zip(rows.tolist(), where.reshape(-1).tolist(), strict=True):
+            result[row] = made[number]
+    return result

@@ -22,12 +22,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from compose.answering import Question
+import numpy as np
+
+from compose.answering import Question, Spoken, compared
+from compose.bank import Mask
 from compose.errors import MethodError
 from compose.methods.method import Assembly, Context, Method
 from compose.methods.router import PARAMETERS, Router
 from compose.methods.routing import routed
-from compose.methods.text_vote import ballot
 from compose.panel import Panel, Talk
 from compose.scoring import MAX_MARGIN
 from compose.tokens import Tokens
@@ -107,21 +109,40 @@ class Chain:
         self._router = router
         self._tokens = tokens
 
-    def __call__(self, question: Question, present: Sequence[int]) -> Talk:
+    def __call__(self, question: Question, present: Mask) -> Talk:
         """Have each stage answered by the member that its prompt is routed to."""
-        stages, given = self._form.parse(question.prompt)
-        margin = MAX_MARGIN
-        for stage in stages[:-1]:
-            part = replace(question, prompt=self._form.prompt(stage, given), choices=())
-            answer = yield from self._route(part, present)
-            margin = min(margin, answer.margin)
-            given = str(ballot(question, answer))
-        if stages:
-            question = replace(question, prompt=self._form.prompt(stages[-1], given))
-        answer = yield from self._route(question, present)
-        return answer._replace(margin=min(margin, answer.margin))
+        stages, first = self._form.parse(question.prompt)
+        if not stages:
+            return (yield from self._route(question, present))
+        given = [first] * len(present)
+        margins = [MAX_MARGIN] * len(present)
+        speakers = [0] * len(present)
+        said: list[Spoken] = []
+        for stage in stages:
+            choices = question.choices if stage is stages[-1] else ()
+            said = yield from self._stage(replace(question, choices=choices), stage, given, present)
+            given = [str(compared(question, each.answer)) for each in said]
+            margins = [
+                min(margin, each.answer.margin) for margin, each in zip(margins, said, strict=True)
+            ]
+            speakers = [mask | each.speakers for mask, each in zip(speakers, said, strict=True)]
+        return [
+            Spoken(each.answer._replace(margin=margin), mask)
+            for each, margin, mask in zip(said, margins, speakers, strict=True)
+        ]
 
-    def _route(self, question: Question, present: Sequence[int]) -> Talk:
+    def _stage(self, question: Question, stage: str, given: Sequence[str], present: Mask) -> Talk:
+        """Answer one stage; coalitions that were given the same share its question."""
+        said: list[Spoken | None] = [None] * len(given)
+        for text in dict.fromkeys(given):
+            rows = [row for row, each in enumerate(given) if each == text]
+            part = replace(question, prompt=self._form.prompt(stage, text))
+            some = yield from self._route(part, present[rows])
+            for row, spoken in zip(rows, some, strict=True):
+                said[row] = spoken
+        return [each for each in said if each is not None]
+
+    def _route(self, question: Question, present: Mask) -> Talk:
         ids = self._tokens.encode_prompt(question.prompt, what=question.what)
         (scores,) = self._router.scores([ids])
-        return (yield from routed(question, {model: float(scores[model - 1]) for model in present}))
+        return (yield from routed(question, np.array([-np.inf, *scores]), present))

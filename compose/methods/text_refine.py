@@ -18,12 +18,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import ClassVar, NamedTuple
 
-from compose.answering import Question
+import numpy as np
+
+from compose.answering import Answer, Question, Spoken
+from compose.bank import Mask
 from compose.methods.alone import record_alone
 from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
-from compose.panel import Ask, Panel, Talk
+from compose.panel import Ask, Panel, Talk, bits
 from compose.scoring import MAX_MARGIN
 from ledger.encoding import canonical_json
 
@@ -84,33 +88,43 @@ class Refine:
         self._style = style
         self._rounds = rounds
 
-    def __call__(self, question: Question, present: Sequence[int]) -> Talk:
+    def __call__(self, question: Question, present: Mask) -> Talk:
         """Let everybody answer, round after round, and the best conclude."""
-        if len(present) == 1:
-            (answer,) = yield [Ask(present[0], question)]
-            return answer
-        prompt, margin = question.prompt, MAX_MARGIN
-        shown: list[str] = []
-        for _ in range(self._rounds):
-            draft = self._follow(question, prompt, len(shown))
-            answers = yield [Ask(model, replace(draft, choices=())) for model in present]
-            margin = min(margin, *(each.margin for each in answers))
-            shown = distinct(str(each.value) for each in answers)
-            prompt = self._show(question.prompt, shown, self._style.revise)
-        prompt = self._show(question.prompt, shown, self._style.conclude)
-        best = next(model for model in self._ranking if model in present)
-        (answer,) = yield [Ask(best, self._follow(question, prompt, len(shown)))]
-        return answer._replace(margin=min(margin, answer.margin))
+        coalitions = [(np.flatnonzero(row) + 1).tolist() for row in present]
+        talking = [row for row, models in enumerate(coalitions) if len(models) > 1]
+        last = [question] * len(coalitions)
+        margins = [MAX_MARGIN] * len(coalitions)
+        drafts = {row: replace(question, choices=()) for row in talking}
+        for number in range(1, self._rounds + 1):
+            request = self._style.conclude if number == self._rounds else self._style.revise
+            asks = [Ask(model, drafts[row]) for row in talking for model in coalitions[row]]
+            answers = iter((yield asks)) if asks else iter(())
+            for row in talking:
+                said = list(islice(answers, len(coalitions[row])))
+                margins[row] = min(margins[row], *(each.margin for each in said))
+                last[row] = self._show(question, said, request)
+                drafts[row] = replace(last[row], choices=())
+        speakers = [self._best(models) for models in coalitions]
+        final = yield [Ask(model, asked) for model, asked in zip(speakers, last, strict=True)]
+        return [
+            Spoken(answer._replace(margin=min(margin, answer.margin)), everybody)
+            for answer, margin, everybody in zip(final, margins, bits(present), strict=True)
+        ]
 
-    def _show(self, prompt: str, answers: Sequence[str], request: str) -> str:
-        if not answers:
-            return prompt
+    def _best(self, models: Sequence[int]) -> int:
+        return next(model for model in self._ranking if model in models)
+
+    def _show(self, question: Question, said: Sequence[Answer], request: str) -> Question:
+        """Return the question with the answers shown, if there are any."""
+        shown = distinct(str(each.value) for each in said)
+        if not shown:
+            return question
         style = self._style
-        return f"{prompt}{style.before}{style.between.join(answers)}{request}"
-
-    def _follow(self, question: Question, prompt: str, shown: int) -> Question:
-        what = f"{question.what}, with {shown} answers shown," if shown else question.what
-        return replace(question, what=what, prompt=prompt)
+        return replace(
+            question,
+            what=f"{question.what}, with {len(shown)} answers shown,",
+            prompt=f"{question.prompt}{style.before}{style.between.join(shown)}{request}",
+        )
 
 
 def distinct(texts: Iterable[str]) -> list[str]:

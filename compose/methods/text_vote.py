@@ -11,15 +11,17 @@ made another answer win.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import ClassVar
 
-from compose.answering import Answer, Question
+import numpy as np
+
+from compose.answering import Question, Spoken, compared
+from compose.bank import Index, Mask
 from compose.methods.alone import record_alone
 from compose.methods.method import Assembly, Context, Method, Parameters
-from compose.panel import Ask, Panel, Talk
-from compose.scoring import MAX_MARGIN, normalise
+from compose.panel import Ask, Panel, Talk, bits, with_margins
+from compose.scoring import MAX_MARGIN
 
 
 class TextVote(Method):
@@ -29,6 +31,7 @@ class TextVote(Method):
     version = "1"
     level = "text"
     exactness = "bitwise"
+    selects = True
     needs_dev = True
     parameters: ClassVar[Parameters] = {}
 
@@ -44,79 +47,93 @@ class Vote:
 
     def __init__(self, ranking: Sequence[int]) -> None:
         """Take who breaks ties."""
-        self._place = {member + 1: place for place, member in enumerate(ranking)}
+        self._ranking = list(ranking)
 
-    def __call__(self, question: Question, present: Sequence[int]) -> Talk:
-        """Ask everybody present, and count."""
-        answers = yield [Ask(model, question) for model in present]
-        ballots = [
-            _Ballot(self._place[model], ballot(question, answer), answer)
-            for model, answer in zip(present, answers, strict=True)
-        ]
-        ballots.sort()
-        winner = _winner(ballots)
-        if winner is None:
+    def __call__(self, question: Question, present: Mask) -> Talk:
+        """Ask everybody, and count for each coalition."""
+        # From here on members have the numbers of their places, the best is 0.
+        ranked = [member for member in self._ranking if present[:, member].any()]
+        answers = yield [Ask(member + 1, question) for member in ranked]
+        forms = [compared(question, answer) for answer in answers]
+        votes = [form for form in dict.fromkeys(forms) if form != ""]
+        ballots = np.array([[form == vote for form in forms] for vote in votes], dtype=np.bool_)
+        ballots = ballots.reshape(len(votes), len(forms))
+        here, margins = present[:, ranked], np.array([answer.margin for answer in answers])
+        winner = _winner(here, ballots)
+        nearest = _margins(here, ballots, margins, winner)
+        supporters = np.zeros(present.shape, dtype=np.bool_)
+        supporters[:, ranked] = _supporters(here, ballots, winner)
+        places = supporters[:, ranked].argmax(axis=1).tolist()
+        speakers = bits(supporters)
+        said = [Spoken(answers[place], who) for place, who in zip(places, speakers, strict=True)]
+        nobody = np.flatnonzero(winner < 0)
+        if len(nobody):
             (answer,) = yield [Ask(0, question)]
-            return answer._replace(margin=min(answer.margin, *(each.margin for each in answers)))
-        return winner.answer._replace(margin=_margin(ballots, winner.vote))
+            nearest[nobody] = np.minimum(nearest[nobody], answer.margin)
+            for row in nobody.tolist():
+                said[row] = Spoken(answer, 0)
+        return with_margins(said, nearest.tolist())
 
 
-class _Ballot(NamedTuple):
-    """A vote, an empty text being none, and the place in the ranking of who gives it."""
-
-    place: int
-    vote: int | str
-    answer: Answer
-
-
-def _winner(ballots: Sequence[_Ballot]) -> _Ballot | None:
-    """Return the best supporter of what wins, given ballots by place; None if nobody votes."""
-    counts = Counter(each.vote for each in ballots if each.vote != "")
-    # The first of those with most votes is the one whose best supporter ranks first.
-    return max(
-        (each for each in ballots if each.vote != ""),
-        key=lambda each: counts[each.vote],
-        default=None,
-    )
+def _supporters(here: Mask, ballots: Mask, winner: Index) -> Mask:
+    """Return who of those here voted for the winner, [coalitions, members]."""
+    if not len(ballots):
+        return np.zeros(here.shape, dtype=np.bool_)
+    return here & ballots[winner] & (winner >= 0)[:, None]
 
 
-def _margin(ballots: Sequence[_Ballot], winner: int | str) -> int:
-    """Return the smallest margin at which the votes at least as near could elect another."""
-    nearest = sorted(ballots, key=lambda each: each.answer.margin)
-    counts = Counter(each.vote for each in ballots)
-    # In the place of empty texts, which are no votes: an answer that nobody gave.
-    counts[""] = 0
-    for changed, each in enumerate(nearest, start=1):
-        if each.vote != "":
-            counts[each.vote] -= 1
-        # All that could change do so together, for one rival.
-        strongest = changed + max(count for vote, count in counts.items() if vote != winner)
-        if strongest > counts[winner] or (
-            strongest == counts[winner] and _beats(nearest, changed, counts, winner)
-        ):
-            return each.answer.margin
-    return MAX_MARGIN
+def _winner(here: Mask, ballots: Mask) -> Index:
+    """Return the number of the vote that wins in each coalition, -1 if nobody votes.
+
+    Args:
+        here: who is present, best first, [coalitions, members].
+        ballots: who gives each vote, [votes, members].
+    """
+    if not len(ballots):
+        return np.full(len(here), -1)
+    counts, first = _count(here, ballots)
+    strength = _strength(counts, first, here.shape[1])
+    return np.where(counts.any(axis=1), strength.argmax(axis=1), -1)
 
 
-def _beats(
-    nearest: Sequence[_Ballot], changed: int, counts: Mapping[int | str, int], winner: int | str
-) -> bool:
-    """Return whether a rival that draws level with those changed has the better supporter."""
-    places: dict[int | str, list[int]] = {vote: [] for vote in counts}
-    for each in nearest[changed:]:
-        if each.vote != "":
-            places[each.vote].append(each.place)
-    moved = [each.place for each in nearest[:changed]]
-    level = (
-        min(*moved, *places[vote], len(nearest))
-        for vote, count in counts.items()
-        if vote != winner and count + changed == counts[winner]
-    )
-    return min(level) < min(places[winner], default=len(nearest))
+def _margins(here: Mask, ballots: Mask, margins: Index, winner: Index) -> Index:
+    """Return the smallest margin at which the votes at least as near could elect another.
+
+    Where nobody votes it is the smallest margin, as any vote would win.
+    """
+    members = here.shape[1]
+    result = np.where(winner < 0, np.where(here, margins, MAX_MARGIN).min(axis=1), MAX_MARGIN)
+    standing = here.copy()
+    changed = np.zeros(len(here), dtype=np.int64)
+    best = np.full(len(here), members)
+    waiting = winner >= 0
+    for member in np.argsort(margins, kind="stable").tolist():
+        rows = np.flatnonzero(waiting & here[:, member])
+        if not len(rows):
+            continue
+        standing[rows, member] = False
+        changed[rows] += 1
+        best[rows] = np.minimum(best[rows], member)
+        counts, first = _count(standing[rows], ballots)
+        own = np.arange(len(rows)), winner[rows]
+        stays = _strength(counts, first, members)[own]
+        # All that could change do so together, for one rival or for an answer that nobody gave.
+        more, moved = changed[rows], best[rows]
+        rivals = _strength(counts + more[:, None], np.minimum(first, moved[:, None]), members)
+        rivals[own] = _strength(more, moved, members)
+        turned = rows[rivals.max(axis=1) > stays]
+        result[turned] = margins[member]
+        waiting[turned] = False
+    return result
 
 
-def ballot(question: Question, answer: Answer) -> int | str:
-    """Return an answer in the form in which it is compared; an empty text is no vote."""
-    if isinstance(answer.value, int):
-        return answer.value
-    return normalise(answer.value, question.normalisation)
+def _count(here: Mask, ballots: Mask) -> tuple[Index, Index]:
+    """Return how many give each vote and the best of them, both [coalitions, votes]."""
+    supporters = here[:, None] & ballots
+    counts = supporters.sum(axis=2)
+    return counts, np.where(counts > 0, supporters.argmax(axis=2), here.shape[1])
+
+
+def _strength(counts: Index, first: Index, members: int) -> Index:
+    """Return what is larger for more votes and, of equals, for the better supporter."""
+    return counts * (members + 1) - first

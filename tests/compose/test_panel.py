@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compose.answering import Answer, Question
+from compose.bank import Mask
 from compose.evaluation import evaluate
 from compose.exact import VERSION
 from compose.exactness import SOFTWARE
@@ -137,8 +138,8 @@ def test_a_confidence_next_to_its_threshold_is_a_near_tie() -> None:
 
 def test_a_route_counts_the_lead_over_rivals_that_say_otherwise() -> None:
     def procedure(scores: dict[int, float]) -> Panel:
-        def talk(asked: Question, present: Sequence[int]) -> Talk:
-            return (yield from routed(asked, {each: scores[each] for each in present}))
+        def talk(asked: Question, present: Mask) -> Talk:
+            return (yield from routed(asked, np.array([-np.inf, *scores.values()]), present))
 
         answers = ("base", "x", "x ", "y")
         return Panel([Scripted(said(each, 400)) for each in answers], talk)
@@ -151,14 +152,13 @@ def test_a_route_counts_the_lead_over_rivals_that_say_otherwise() -> None:
 
 def test_the_member_whose_description_is_most_like_the_prompt_answers() -> None:
     described = Described(["Rotate left", "Rotate right", "Sort letters"], 0.0)
-    models = [Scripted(*[said(f"{n}")] * 10) for n in range(4)]
 
     def chosen(procedure: Described, text: str, *present: int) -> int:
-        talk = procedure(question(text), present)
+        members = np.array([[each in present for each in range(1, len(procedure.score("")) + 1)]])
+        talk = procedure(question(text), members)
         first: Ask = next(talk)[0]
         return first.model
 
-    assert len(models) == 4
     assert chosen(described, "rotate  THIS to the left", 1, 2, 3) == 1
     assert chosen(described, "rotate this to the right", 1, 2, 3) == 2
     assert chosen(described, "rotate this to the right", 1, 3) == 1

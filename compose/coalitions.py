@@ -31,7 +31,7 @@ from compose.suite import Suite
 from compose.system import NO_TITLES, System, assemble_context, open_context
 from ledger.errors import NotFoundError
 
-MASKS_AT_ONCE = 256
+MASKS_AT_ONCE = 1024
 ITEMS_AT_ONCE = 512
 
 

@@ -12,7 +12,7 @@ answers, whatever the procedure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -128,13 +128,12 @@ def bits(masks: Mask) -> list[int]:
     return [int.from_bytes(row.tobytes(), "little") for row in packed]
 
 
-def with_margins(chosen: Sequence[Spoken], margins: Sequence[int]) -> list[Spoken]:
-    """Return the same with other margins; what is equal is made once."""
-    made: dict[tuple[int, int], Spoken] = {}
-    result = []
-    for spoken, margin in zip(chosen, margins, strict=True):
-        key = id(spoken), margin
-        if key not in made:
-            made[key] = spoken._replace(answer=spoken.answer._replace(margin=margin))
-        result.append(made[key])
-    return result
+def with_margins(
+    answers: Mapping[int, Answer], models: Sequence[int], margins: Sequence[int]
+) -> list[Answer]:
+    """Return the answers of the models, one for each margin, with that margin."""
+    made: dict[tuple[int, int], Answer] = {}
+    pairs = list(zip(models, margins, strict=True))
+    for model, margin in set(pairs):
+        made[model, margin] = answers[model]._replace(margin=margin)
+    return [made[pair] for pair in pairs]

@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from compose.answering import Question, Spoken
+from compose.answering import Answer, Question, Spoken
 from compose.bank import Mask
 from compose.methods.alone import Record, record_alone
 from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
@@ -83,20 +83,22 @@ class Cascade:
         order = np.array(self._order) - 1
         last = order[present.shape[1] - 1 - present[:, order[::-1]].argmax(axis=1)]
         margins = np.full(len(present), MAX_MARGIN)
-        said: list[Spoken | None] = [None] * len(present)
+        answering = np.zeros(len(present), dtype=np.int64)
+        said: dict[int, Answer] = {}
         waiting = np.ones(len(present), dtype=np.bool_)
         for member in order.tolist():
             rows = waiting & present[:, member]
             if not rows.any():
                 continue
             (answer,) = yield [Ask(member + 1, question)]
+            said[member] = answer
             lead = answer.confidence - self._limits[member]
             margins[rows] = np.minimum(margins[rows], answer.margin)
             asked = rows & (last != member)
             margins[asked] = np.minimum(margins[asked], margin_units(abs(lead)))
             settled = rows if lead >= 0 else rows & (last == member)
             waiting &= ~settled
-            spoken = Spoken(answer, 1 << member)
-            for row in np.flatnonzero(settled).tolist():
-                said[row] = spoken
-        return with_margins([each for each in said if each is not None], margins.tolist())
+            answering[settled] = member
+        members = answering.tolist()
+        answers = with_margins(said, members, margins.tolist())
+        return [Spoken(each, 1 << member) for each, member in zip(answers, members, strict=True)]

@@ -14,7 +14,7 @@ import numpy as np
 
 from compose.answering import Question, Spoken, compared
 from compose.bank import Array, Mask
-from compose.panel import Ask, Talk
+from compose.panel import Ask, Talk, with_margins
 from compose.scoring import margin_units
 
 NEAR: Final = 0.001
@@ -37,7 +37,7 @@ def routed(question: Question, scores: Array, present: Mask) -> Talk:
     answers = yield [Ask(model, question) for model in asked]
     said = dict(zip(asked, answers, strict=True))
     forms = {model: compared(question, answer) for model, answer in said.items()}
-    result: list[Spoken] = [Spoken(answers[0], 0)] * len(present)
+    margins = np.empty(len(present), dtype=np.int64)
     for model in np.unique(chosen).tolist():
         rows = np.flatnonzero(chosen == model)
         # The one chosen is near itself, and is no rival of its own.
@@ -45,11 +45,8 @@ def routed(question: Question, scores: Array, present: Mask) -> Talk:
         rivals = candidates[rows] & ~(near[rows] & same)
         nearest = np.where(rivals, leads[rows], np.inf).min(axis=1)
         distinct, where = np.unique(nearest, return_inverse=True)
-        answer, speakers = said[model], 1 << model >> 1
-        made = [
-            Spoken(answer._replace(margin=min(answer.margin, margin_units(lead))), speakers)
-            for lead in distinct.tolist()
-        ]
-        for row, number in zip(rows.tolist(), where.reshape(-1).tolist(), strict=True):
-            result[row] = made[number]
-    return result
+        units = [min(said[model].margin, margin_units(lead)) for lead in distinct.tolist()]
+        margins[rows] = np.array(units)[where.reshape(-1)]
+    models = chosen.tolist()
+    answered = with_margins(said, models, margins.tolist())
+    return [Spoken(each, 1 << model >> 1) for each, model in zip(answered, models, strict=True)]

@@ -63,16 +63,15 @@ class Vote:
         nearest = _margins(here, ballots, margins, winner)
         supporters = np.zeros(present.shape, dtype=np.bool_)
         supporters[:, ranked] = _supporters(here, ballots, winner)
-        places = supporters[:, ranked].argmax(axis=1).tolist()
-        speakers = bits(supporters)
-        said = [Spoken(answers[place], who) for place, who in zip(places, speakers, strict=True)]
-        nobody = np.flatnonzero(winner < 0)
-        if len(nobody):
-            (answer,) = yield [Ask(0, question)]
-            nearest[nobody] = np.minimum(nearest[nobody], answer.margin)
-            for row in nobody.tolist():
-                said[row] = Spoken(answer, 0)
-        return with_margins(said, nearest.tolist())
+        places = supporters[:, ranked].argmax(axis=1)
+        said = dict(enumerate(answers))
+        silent = winner < 0
+        if silent.any():
+            (said[-1],) = yield [Ask(0, question)]
+            places[silent] = -1
+            nearest[silent] = np.minimum(nearest[silent], said[-1].margin)
+        answered = with_margins(said, places.tolist(), nearest.tolist())
+        return list(map(Spoken, answered, bits(supporters)))
 
 
 def _supporters(here: Mask, ballots: Mask, winner: Index) -> Mask:

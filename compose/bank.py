@@ -31,6 +31,8 @@ Mask = npt.NDArray[np.bool_]
 MEMO_BYTES = 512 * 2**20
 CACHE_BYTES = 1024 * 2**20
 _BATCH_BYTES = 128 * 2**20
+_SHARED_BYTES = 2**20
+_MANY = 64
 _MEMO_OVERHEAD = 256
 
 
@@ -199,19 +201,17 @@ class MemberBank:
             parts = [order[begins[number] : begins[number + 1]] for number in numbers]
             rows = np.concatenate(parts)
             local = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-            for some in _pieces(len(rows), observed):
-                yield rows[some], observed[local[some]]
+            for some, seen in _batches(observed, local):
+                yield rows[some], seen
 
     def _weigh(self, known: _Forced, masks: Mask) -> tuple[Array, Array]:
         shape = len(known.forced), len(masks)
         position = np.repeat(np.arange(shape[0]), shape[1])
         coalition = np.tile(np.arange(shape[1]), shape[0])
         log_probs, margins = np.empty(len(position)), np.empty(len(position))
-        for some in _pieces(len(position), known.observed):
-            at = position[some]
-            log_probs[some], margins[some] = self.rule.weigh(
-                known.observed[at], known.forced[at], masks[coalition[some]]
-            )
+        for some, seen in _batches(known.observed, position):
+            forced = known.forced[position[some]]
+            log_probs[some], margins[some] = self.rule.weigh(seen, forced, masks[coalition[some]])
         return log_probs.reshape(shape), margins.reshape(shape)
 
     def _force(self, sequences: Sequence[Prefix]) -> Iterator[tuple[Prefix, _Forced]]:
@@ -350,3 +350,34 @@ def _pieces(rows: int, observed: Array) -> Iterator[slice]:
     step = max(1, _BATCH_BYTES // max(1, observed[0].nbytes))
     for start in range(0, rows, step):
         yield slice(start, start + step)
+
+
+def _batches(observed: Array, at: Index) -> Iterator[tuple[slice, Array]]:
+    """Yield slices of rows with what is observed at each.
+
+    Args:
+        observed: [observations, models, anything].
+        at: which of them each row is at, ascending.
+
+    Where many rows are at one observation they share its memory, and are few enough for what is
+    computed of them to stay in a processor's cache.
+    """
+    starts = np.flatnonzero(np.diff(at, prepend=-1)).tolist()
+    step = max(1, _SHARED_BYTES // (8 * observed.shape[2]))
+    pending = 0
+    for start, end in zip(starts, [*starts[1:], len(at)], strict=True):
+        if end - start < _MANY:
+            continue
+        yield from _copied(observed, at, pending, start)
+        for begin in range(start, end, step):
+            some = slice(begin, min(begin + step, end))
+            seen = observed[at[begin]]
+            yield some, np.broadcast_to(seen, (some.stop - begin, *seen.shape))
+        pending = end
+    yield from _copied(observed, at, pending, len(at))
+
+
+def _copied(observed: Array, at: Index, begin: int, end: int) -> Iterator[tuple[slice, Array]]:
+    for some in _pieces(end - begin, observed):
+        rows = slice(begin + some.start, min(begin + some.stop, end))
+        yield rows, observed[at[rows]]

@@ -18,7 +18,7 @@ import numpy as np
 from compose.answering import Answer, Question, Spoken
 from compose.bank import Array, Index, Mask, MemberBank, Prefix
 from compose.errors import UnfitSuiteError
-from compose.scoring import choice_margin, choose, margin_units
+from compose.scoring import all_margin_units, choice_margin, choose, margin_units
 from compose.tokens import Ids, Tokens
 
 
@@ -84,14 +84,13 @@ class Decoding:
         said = _greedy(self.bank, prompts, masks, limits, self.eos)
         distinct = {prefix for row in said.prefixes for prefix in row}
         text = {each: self.tokens.decode(each.tokens[each.prompt :]) for each in distinct}
+        units = all_margin_units(said.margins)
         return [
             [
-                Answer(text[prefix], margin_units(margin), confidence)
+                Answer(text[prefix], margin, confidence)
                 for prefix, margin, confidence in zip(*row, strict=True)
             ]
-            for row in zip(
-                said.prefixes, said.margins.tolist(), said.confidences.tolist(), strict=True
-            )
+            for row in zip(said.prefixes, units, said.confidences.tolist(), strict=True)
         ]
 
     def _choices(self, questions: Sequence[Question], masks: Mask) -> list[list[Answer]]:

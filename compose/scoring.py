@@ -20,7 +20,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
 
 Scorer = Literal["choice", "exact"]
 Normalisation = Literal["none", "whitespace", "last-segment"]
@@ -90,6 +93,19 @@ def margin_units(gap: float) -> int:
     if gap >= MAX_MARGIN / UNITS_PER_NAT:
         return MAX_MARGIN
     return math.floor(gap * UNITS_PER_NAT)
+
+
+def all_margin_units(gaps: npt.NDArray[np.float64]) -> list[Any]:
+    """Return `margin_units` of each gap, as lists nested like the array.
+
+    Raises:
+        ValueError: for a gap that is negative or no number.
+    """
+    if not (gaps >= 0).all():
+        raise ValueError("a lead that is negative or no number makes no sense")
+    capped = np.minimum(gaps, MAX_MARGIN / UNITS_PER_NAT)
+    units: list[Any] = np.floor(capped * UNITS_PER_NAT).astype(np.int64).tolist()
+    return units
 
 
 def _on_grid(log_likelihood: float) -> int:

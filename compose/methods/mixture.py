@@ -38,12 +38,11 @@ class Mixture(ABC):
         scores = self._mixed(observed, present)
         # numpy's argmax returns the first of equal values: the lowest token id.
         tokens = scores.argmax(axis=1)
-        best = scores.max(axis=1)
-        if scores.shape[1] > 1:
-            margins = best - np.partition(scores, -2, axis=1)[:, -2]
-        else:
-            margins = np.full(len(best), np.inf)
-        return Decision(tokens, margins, best - log_total(scores))
+        rows = np.arange(len(tokens))
+        best = scores[rows, tokens]
+        log_probs = best - log_total(scores)
+        scores[rows, tokens] = -np.inf
+        return Decision(tokens, best - scores.max(axis=1), log_probs)
 
     def weigh(self, observed: Array, forced: Array, present: Mask) -> tuple[Array, Array]:
         """Return the mixture's log-probability of the given token; nothing is decided."""
@@ -57,7 +56,8 @@ class Mixture(ABC):
         alone = ~present.any(axis=1)
         weights[alone] = 0.0
         weights[alone, 0] = 1.0
-        total = weights[:, :1] * observed[:, 0]
+        total: Array = weights[:, :1] * observed[:, 0]
+        part = np.empty_like(total)
         for model in range(1, observed.shape[1]):
-            total += weights[:, model, None] * observed[:, model]
+            total += np.multiply(weights[:, model, None], observed[:, model], out=part)
         return total

@@ -168,4 +168,4 @@ def test_coalitions_that_keep_the_speakers_say_the_same(tables: Tables, method: 
 
 def test_methods_that_mix_name_no_speakers(workshop: Workshop) -> None:
     with pytest.raises(MethodError, match="does not select"):
-        engine(workshop, "text.vote").spoken([(0, 1)])
+        engine(workshop, "logit.fuse").spoken([(0, 1)])

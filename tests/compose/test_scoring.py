@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from compose.scoring import (
     MAX_MARGIN,
     NORMALISATIONS,
+    all_margin_units,
     choice_margin,
     choose,
     is_correct,
@@ -108,3 +110,11 @@ def test_margins_are_floored_and_capped() -> None:
 def test_negative_or_undefined_lead_is_an_error(gap: float) -> None:
     with pytest.raises(ValueError, match="makes no sense"):
         margin_units(gap)
+
+
+@given(st.lists(st.floats(0, 2000) | st.just(math.inf), min_size=1))
+def test_margins_of_an_array_are_those_of_its_numbers(gaps: list[float]) -> None:
+    assert all_margin_units(np.array([gaps])) == [[margin_units(gap) for gap in gaps]]
+    for wrong in (-1e-9, math.nan):
+        with pytest.raises(ValueError, match="no sense"):
+            all_margin_units(np.array([*gaps, wrong]))

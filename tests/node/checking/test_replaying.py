@@ -20,6 +20,7 @@ from tests.node.worlds import (
     predicate_of,
     say,
     snapshot,
+    write_recipe,
 )
 
 MERGE, SELECT = "merge.linear", "logit.select"
@@ -35,6 +36,24 @@ def test_an_honest_composition_is_reproduced(composed_home: World, method: str) 
     assert replayed.system_digest == predicate_of(node, id_)["system_digest"]
     assert replayed.probability == "1.0000"
     assert replayed.attested is None
+
+
+def test_a_replay_searches_again_and_finds_the_same_weights(
+    composed: World, tmp_path: Path
+) -> None:
+    recipe = write_recipe(
+        tmp_path / "search.toml",
+        method="merge.lorahub",
+        members=[composed.ids["ada"], composed.ids["bo"]],
+        parameters={"objective": "loss", "budget": "5"},
+        dev=composed.ids["own0-dev"],
+        suites=composed.tests,
+    )
+    found = composed.node.compose(recipe)
+    assert any(weight not in ("0", "1") for weight in found.weights.values())
+    assert found.exactness == "bitwise"
+    replayed = composed.node.replay(str(found.id), sample=2)
+    assert (replayed.verdict, replayed.system_digest) == ("reproduced", found.system_digest)
 
 
 def test_an_evaluation_is_replayed_by_its_own_id(composed_home: World) -> None:

@@ -17,6 +17,7 @@ from ledger.log import Log, logs, places, resolve_id
 from ledger.observations import cosigned_note
 from ledger.placedentry import PlacedEntry
 from ledger.rejected import Placed, RejectedEntry, reason
+from ledger.verdicts import AuditorVerdict, verdicts_on
 from ledger.view import LedgerView, view
 from node.home import Home
 from node.peering.policyfile import home_policy
@@ -45,6 +46,8 @@ class Listed:
 class Shown:
     """One entry, its place and what refers to it.
 
+    `verdicts` are those of its auditors, each once (`ledger.verdicts`).
+
     `disputed` and `tainted` are the ids of the evidence that puts its place, or what it is
     composed of, in question.
     """
@@ -67,6 +70,7 @@ class Shown:
     disputed: list[str]
     tainted: list[str]
     uses: list[str]
+    verdicts: list[AuditorVerdict]
     credit: list[dict[str, Any]]
     raw: bytes
 
@@ -191,6 +195,7 @@ def show_entry(home: Home, prefix: str) -> Shown:
             disputed=list(dispute.evidence) if dispute else [],
             tainted=list(taint_of(entry, ledger, home.store)),
             uses=ledger.users_of(id_),
+            verdicts=verdicts_on(ledger, id_) if id_ in ledger.entries else [],
             credit=list(_credit(ledger, id_)),
             raw=entry.body,
         )

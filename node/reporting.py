@@ -15,6 +15,7 @@ from ledger.database import Database
 from ledger.entry import Entry
 from ledger.errors import IncompleteError, PnodeError, UsageError
 from ledger.log import resolve_id
+from ledger.verdicts import agreeing, verdicts_on
 from ledger.view import ACTIVE, LedgerView
 from node.checking.claims import (
     check_claim,
@@ -156,6 +157,10 @@ def _facts(ledger: LedgerView, composition: Entry, lock: Lock) -> Iterator[Fact]
     yield Fact("method", f"{lock.method.name} version {lock.method.version} ({parameters})")
     yield Fact("system digest", str(composition.statement.predicate["system_digest"]))
     yield Fact("exactness class", lock.exactness)
+    auditors = len(agreeing(verdicts_on(ledger, composition.id), "reproduced"))
+    yield Fact(
+        "auditors who reproduced it", f"{auditors}, by distinct keys; its author not counted"
+    )
     yield Fact("software", ", ".join(f"{name} {value}" for name, value in lock.software.items()))
 
 
@@ -272,15 +277,16 @@ def _replays(ledger: LedgerView, composition: Entry) -> Iterator[Replay]:
     total = 0
     for placed in ledger.about("evaluation", "composition", composition.id):
         total = sum(score["total"] for score in placed.entry.statement.predicate["scores"])
-    for placed in ledger.about("verification", "target", composition.id):
-        predicate = placed.entry.statement.predicate
+    for each in verdicts_on(ledger, composition.id):
+        predicate = ledger.entries[each.id].entry.statement.predicate
+        detail = _replay_detail(predicate, composition)
         yield Replay(
             subject=composition.id,
-            by=ledger.name_of(placed.entry.author),
+            by=each.name,
             verdict=predicate["verdict"],
-            checked=predicate["checked"],
-            total=max(total, predicate["checked"]),
-            detail=_replay_detail(predicate, composition),
+            checked=each.checked,
+            total=max(total, each.checked),
+            detail=detail if each.counts else f"{detail}; by its own author, so not counted",
         )
 
 
@@ -299,8 +305,10 @@ def _commands(attribution: str, composition: str) -> Iterator[Command]:
 
 
 def _unknown(ledger: LedgerView, composition: Entry, lock: Lock) -> Iterator[str]:
-    if not ledger.about("verification", "target", composition.id):
-        yield "Nobody has recorded a replay of this composition: its scores are claims so far."
+    verdicts = verdicts_on(ledger, composition.id)
+    if not any(each.counts for each in verdicts):
+        who = "Nobody but its own author" if verdicts else "Nobody"
+        yield f"{who} has recorded a replay of this composition: its scores are claims so far."
     for member in lock.members:
         offered = ledger.contributions[member.id]
         if offered.status != "active":

@@ -14,6 +14,7 @@ from ledger.entry import Entry
 from ledger.errors import IncompleteError, UsageError
 from ledger.log import resolve_id
 from ledger.statement import Statement, Subject
+from ledger.verdicts import verdicts_on
 from ledger.view import LedgerView
 from node.checking.claims import check_scored, claimed_lock, claimed_outcomes, entry_of
 from node.checking.confinement import Limits
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from compose.replay import Mismatch, Verdict
 
 VerdictName = Literal["reproduced", "mismatch", "inconclusive"]
+_MAX_CONFIRMED = 100
+"""How many verdicts of others one verdict names, so that it fits into an entry."""
 _EXIT_CODES = {"reproduced": 0, "mismatch": 3, "inconclusive": 9}
 
 
@@ -245,6 +248,18 @@ def _result(
     )
 
 
+def _confirmed(home: Home, result: Replayed) -> list[str]:
+    """Return the verdicts of others that say the same: what is signed next agrees with them."""
+    with home.reading() as database:
+        ledger = load_view(database)
+    own = ledger.identity(home.author)
+    return [
+        each.id
+        for each in verdicts_on(ledger, result.id)
+        if each.auditor != own and each.verdict == result.verdict
+    ][:_MAX_CONFIRMED]
+
+
 def _attest(home: Home, result: Replayed, target: Entry, clock: Clock) -> str:
     predicate = {
         "author": home.author,
@@ -256,6 +271,7 @@ def _attest(home: Home, result: Replayed, target: Entry, clock: Clock) -> str:
         "exactness": result.exactness,
         "software": software(),
         "system_digest": result.system_digest,
+        "confirms": _confirmed(home, result),
     }
     subject = Subject(target.id, hashlib.sha256(target.body).hexdigest())
     statement = Statement("verification", (subject,), predicate)

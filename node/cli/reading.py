@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from node.cli.options import command
 from node.cli.output import Cell, Fields, Lines, Row, Table, Value
 
 if TYPE_CHECKING:
+    from ledger.verdicts import AuditorVerdict
     from node.cli.session import Session
 
 _STATUSES = ("active", "superseded", "disputed", "withdrawn", "revoked", "doubtful")
@@ -23,6 +25,7 @@ _STATUS_STYLE = {
     "doubtful": "warn",
     "active": "good",
 }
+_VERDICT_STYLE = {"reproduced": "good", "mismatch": "bad", "inconclusive": "warn"}
 _STATE_STYLE = {"appended": "warn", "witnessed": "good"}
 
 
@@ -73,8 +76,8 @@ def list_command(
 def show_command(session: Session, id: str, raw: bool) -> None:
     """Show one entry and its place in the log.
 
-    Its statement, its status, the signed tree that covers it, who witnessed it and when, its uses
-    and its credit.
+    Its statement, its status, the signed tree that covers it, who witnessed it and when, its uses,
+    the verdicts of those who replayed it, and its credit.
     """
     from ledger.encoding import encode_base64
 
@@ -105,6 +108,7 @@ def show_command(session: Session, id: str, raw: bool) -> None:
     rows += [("disputed", Cell(f"evidence {id_}", "bad")) for id_ in shown.disputed]
     rows += [("tainted", Cell(f"evidence {id_}", "bad")) for id_ in shown.tainted]
     rows += [("used by", used) for used in shown.uses]
+    rows += list(_verdicts(shown.verdicts))
     claims = (f"{item['value']} claimed in {item['attribution']}" for item in shown.credit)
     rows += [("credit", claim) for claim in claims]
     # Indented under a heading: the author chose these names, and could choose one of ours.
@@ -243,6 +247,21 @@ def prove_command(session: Session, id: str, output: Path | None) -> None:
         ids=[str(output)],
     )
     session.output.hint(f"anyone checks it with 'pnode verify {output}'")
+
+
+def _verdicts(verdicts: list[AuditorVerdict]) -> Iterator[tuple[str, Value]]:
+    """Say how many auditors agree, and what each of them says."""
+    from ledger.predicate import VERDICTS
+    from ledger.verdicts import agreeing
+
+    for verdict in VERDICTS:
+        count = len(agreeing(verdicts, verdict))
+        if count:
+            auditors = "1 auditor" if count == 1 else f"{count} distinct auditors"
+            yield "verdict", Cell(f"{verdict} by {auditors}", _VERDICT_STYLE[verdict])
+    for each in verdicts:
+        who = each.name if each.counts else f"{each.name}, who made it and does not count"
+        yield "auditor", f"{who}: {each.verdict}, {each.checked} outcomes, in {each.id}"
 
 
 def _brief(value: Any) -> str:

@@ -83,6 +83,7 @@ def statements() -> list[bytes]:
             "checked": 1,
             "mismatches": 0,
             "exactness": "pinned",
+            "confirms": [cid],
         },
         "note": {"text": "a kind no version knows", "deep": {"list": [1, {"x": None}]}},
     }

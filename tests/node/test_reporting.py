@@ -102,8 +102,10 @@ def test_replays_and_their_absence_are_told(attributed: World, tmp_path: Path) -
     node.replay(id_, attest=True)
     after = report(attributed, id_, tmp_path / "after")
     assert b"Nobody has recorded a replay" not in after[".html"]
+    assert b"Nobody but its own author has recorded a replay" in after[".html"]
     (replayed,) = json.loads(after[".json"])["replays"]
     assert (replayed["verdict"], replayed["checked"], replayed["total"]) == ("reproduced", 18, 18)
+    assert "not counted" in replayed["detail"]
 
 
 def test_a_later_withdrawal_is_told(attributed: World, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from compose.outcomes import Outcome, encode_outcomes, outcomes_root
 from ledger.cid import Cid
 from ledger.errors import DigestError, IncompleteError, UsageError
+from node.api import Node
 from node.artifacts import read_document, store_document
 from node.checking.replaying import Replayed
 from tests.node.lies import forge, honest, improve, relock
@@ -193,6 +195,38 @@ def test_a_verdict_is_attested_and_listed(composed: World) -> None:
     assert said["system_digest"] == replayed.system_digest
     assert [item.id for item in node.list(kind="verification")] == [replayed.attested]
     check_home(node)
+
+
+def test_a_second_auditor_confirms_the_first(
+    composed: World, tmp_path: Path, new_node: Callable[[str], Node]
+) -> None:
+    """`show` counts distinct auditors; whoever composed it speaks and does not count."""
+    id_ = composed.compositions[MERGE]
+    fields = {
+        "target": id_,
+        "verdict": "reproduced",
+        "checked": 18,
+        "mismatches": 0,
+        "exactness": "bitwise",
+    }
+    own = say(composed.node.home, "verification", fields, {id_: composed.node.show(id_).raw})
+    composed.node.export(tmp_path / "stick")
+    auditor = new_node("bo")
+    auditor.add_peer(str(tmp_path / "stick"))
+    auditor.sync()
+    replayed = auditor.replay(id_, sample=2, attest=True)
+    assert replayed.attested is not None
+    assert predicate_of(auditor, replayed.attested)["confirms"] == [own]
+    verdicts = {each.id: each for each in auditor.show(id_).verdicts}
+    assert {id_: (each.name, each.counts) for id_, each in verdicts.items()} == {
+        own: ("carol", False),
+        replayed.attested: ("bo", True),
+    }
+    assert (verdicts[replayed.attested].verdict, verdicts[replayed.attested].checked) == (
+        "reproduced",
+        2,
+    )
+    check_home(auditor)
 
 
 @pytest.mark.parametrize("what", ["base", "member", "suite", "lock"])

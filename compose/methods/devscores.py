@@ -10,7 +10,7 @@ there. It is therefore remembered for all coalitions of a composition.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from fractions import Fraction
 from typing import TypeVar
 
@@ -25,6 +25,9 @@ from compose.suite import Item, Suite
 
 Coefficients = tuple[Fraction, ...]
 T = TypeVar("T")
+
+MAX_KNOWN = 2**16
+"""How many scores are remembered: enough for every soup of 16 members."""
 
 GRID = 1_000_000
 """Searched weights are multiples of 1 / GRID, so that a search stays exact and short to write."""
@@ -52,8 +55,8 @@ class DevScores:
         self._expected = expected
         self._done = 0
 
-    def solved(self, coefficients: Coefficients) -> tuple[bool, ...]:
-        """Return which dev items the weighted sum answers correctly."""
+    def solved(self, coefficients: Coefficients) -> bytes:
+        """Return for each dev item 1 if the weighted sum answers it correctly, else 0."""
         return self._known("solved", coefficients, self._solved)
 
     def accuracy(self, coefficients: Coefficients) -> Fraction:
@@ -66,19 +69,19 @@ class DevScores:
 
     def _known(self, kind: str, coefficients: Coefficients, find: Callable[[Coefficients], T]) -> T:
         pairs = zip(self._context.members, coefficients, strict=True)
-        key = "dev", kind, tuple((member.id, weight) for member, weight in pairs if weight)
-        memo = self._context.memo
-        if key not in memo:
-            memo[key] = find(coefficients)
+        key = kind, tuple((member.id, weight) for member, weight in pairs if weight)
+        known: dict[Hashable, T] = self._context.memo.setdefault("dev scores", {})
+        score = known[key] if key in known else find(coefficients)
+        if len(known) < MAX_KNOWN:
+            known[key] = score
         self._done += 1
         self._context.progress(self._done, self._expected)
-        score: T = memo[key]
         return score
 
-    def _solved(self, coefficients: Coefficients) -> tuple[bool, ...]:
+    def _solved(self, coefficients: Coefficients) -> bytes:
         model = self._context.one_model(self._context.weighted_sum(coefficients))
         ((outcomes,),) = outcomes_of(model, [self._dev], _EVERYBODY)
-        return tuple(outcome.correct for outcome in outcomes)
+        return bytes(outcome.correct for outcome in outcomes)
 
     def _loss(self, coefficients: Coefficients) -> Fraction:
         model = self._context.one_model(self._context.weighted_sum(coefficients))

@@ -166,6 +166,20 @@ def test_members_of_weight_zero_change_nothing(workshop: Workshop, method: str) 
     assert assembly.state["deltas"] == weighted_sum(taken).digest()
 
 
+@pytest.mark.parametrize("method", MERGES)
+def test_copies_of_one_adapter_make_that_adapter(workshop: Workshop, method: str) -> None:
+    """However a method treats copies among others, alone they have nothing to disagree about."""
+    shop, twins = with_copy(workshop, times=2)
+    assembly = merge(shop, method, twins, **AT_WEIGHT_ONE.get(method, {}))
+    own = delta_of(workshop.adapters[workshop.ids[0]])
+    weights = assembly.coefficients if method in LEARNS_ITS_WEIGHT else None
+    factor = 1.0 if weights is None else float(sum(weights))
+    assert assembly.merged is not None
+    for layer, delta in own.items():
+        found = assembly.merged.get(layer, np.zeros(delta.shape))
+        assert np.allclose(found, factor * delta, rtol=0, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def refactored(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """Every member with other factors of the same product: A / 2, 8 B and a quarter of alpha."""
@@ -374,6 +388,23 @@ def test_a_sum_is_scored_once_for_all_coalitions(
     before = len(scored)
     METHODS["merge.greedy_soup"].assemble(context)
     assert len(scored) == before
+
+
+def test_scores_are_remembered_up_to_a_limit(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compose.methods.devscores.MAX_KNOWN", 3)
+    context = context_of(workshop, "merge.greedy_soup")
+    assembly = METHODS["merge.greedy_soup"].assemble(context)
+    assert len(context.memo["dev scores"]) == 3
+    assert assembly.state == merge(workshop, "merge.greedy_soup").state
+
+
+def test_copies_are_searched_apart(workshop: Workshop) -> None:
+    shop, _ = with_copy(workshop)
+    context = context_of(shop, "merge.lorahub")
+    steps = child(context, (Fraction(0),) * 5, Fraction(1, 2), 1)
+    assert len(set(steps)) == 5
 
 
 @pytest.mark.parametrize("method", ["merge.greedy_soup", "merge.lorahub", "merge.model_swarms"])

@@ -98,9 +98,15 @@ def test_a_weighted_sum_is_their_cat_and_their_svd_at_full_rank(
     peft: Peft, members: list[Deltas], kind: str, options: dict[str, Any]
 ) -> None:
     """`cat` takes negative weights and mixed ranks; rsLoRA members bring their own scale."""
-    weights = {0: 0.75, 1: 0.25, 2: 1.5}
+    weights = {0: 0.75, 1: 0.25, 2: -1.5}
     terms = [(each, Fraction(weights[number])) for number, each in enumerate(members)]
     assert differ(weighted_sum(terms), peft.merged(weights, kind, **options)) < 1e-5
+
+
+def test_their_svd_cuts_the_rank_unless_told_otherwise(peft: Peft, members: list[Deltas]) -> None:
+    merged = weighted_sum([(each, Fraction(1)) for each in members])
+    weights = dict.fromkeys(range(3), 1.0)
+    assert differ(merged, peft.merged(weights, "svd", svd_full_matrices=False)) > 0.1
 
 
 @pytest.mark.parametrize("density", ["0.25", "0.5", "1"])

@@ -67,6 +67,18 @@ def test_a_swarm_finds_what_no_member_is() -> None:
     assert all((weight * 1_000_000).denominator == 1 for weight in swarm.best.at)
 
 
+def test_weights_always_sum_to_one() -> None:
+    swarm = Swarm(["a", "b", "c", "d"], 3, near_first)
+    for step in range(1, 9):
+        swarm.move(step)
+        for particle in swarm.particles:
+            assert abs(sum(particle.x) - 1) < Fraction(step, 100_000)
+
+
+def near_first(at: Coefficients) -> Fraction:
+    return -abs(at[0] - Fraction(2, 3))
+
+
 def test_without_a_member_the_others_start_towards_whom_they_did() -> None:
     whole = Swarm(["a", "b", "c", "d"], 0, flat)
     for position, left_out in enumerate("abcd"):

@@ -42,7 +42,7 @@ from attribution.treetable import TreeTable
 DEFAULT_BUDGET: Final = 2000
 MAX_PLAYERS_LISTED: Final = 8
 """The most players whose coalitions are listed one by one although trees would settle them."""
-MAX_ANSWERS: Final = 4096
+MAX_ANSWERS: Final = DEFAULT_BUDGET
 """The most answers about one item that are asked for before trees are given up."""
 MAX_PLAYERS_UNASKED: Final = 16
 """The most players whose coalitions are all evaluated without a budget that says so."""
@@ -149,8 +149,8 @@ def _grow(source: TableSource, most: int, progress: Progress) -> _Grown | None:
         nonlocal asked
         asked += len(requests)
         answers = ask(requests)
-        # An item needs an answer for each leaf of its tree; how many those are shows at the end.
-        progress(items - len(requests), items)
+        # How many answers an item needs shows only at the end.
+        progress(items - len({item for item, _ in requests}), items)
         return answers
 
     trees = grow(items, players, counting, most)

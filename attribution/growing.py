@@ -3,8 +3,8 @@
 If members T were asked and only W of them had a say, every coalition between W and T says the same,
 because a choice of the best does not change when losers leave. So one answer settles the region
 {S : S contains R and W, S without Z} of a coalition N - Z asked with R required; what is left are
-the regions in which one of W is absent. The heaviest region goes first, so that the sure bounds on
-the values narrow as fast as this order can make them.
+the regions in which one of W is absent. Until all are settled there are sure bounds on the values,
+which narrow fastest if the heaviest region goes first.
 
 Requires that a member's score does not depend on who else is present, and that an answer is a
 function of the members and the item.
@@ -12,10 +12,10 @@ function of the members and the item.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from heapq import heappop, heappush
 from math import comb
 
 from attribution.decision import SOLVED, UNSOLVED, Leaf, Tree, bounds
@@ -50,13 +50,13 @@ class _Node:
 
 
 class GrowingTree:
-    """The tree of one item; `ask` says which coalition to try next, `settle` takes its answer."""
+    """The tree of one item; `asks` says which coalitions to try, `settle` takes an answer."""
 
     def __init__(self, players: int) -> None:
         """Start with nothing settled."""
         self._players = players
         self._root = _Node()
-        self._open: list[tuple[Fraction, int, Leaf, _Node]] = []
+        self._open: dict[int, tuple[Fraction, Leaf, _Node]] = {}
         self._settled: list[Leaf] = []
         self._made = 0
         self._add(Leaf((), (), solved=False), self._root)
@@ -71,21 +71,29 @@ class GrowingTree:
         """Whether every coalition is settled."""
         return not self._open
 
-    def ask(self) -> int:
-        """Return the coalition whose answer settles most: everybody who is not absent."""
-        absent = self._open[0][2].absent
-        return ((1 << self._players) - 1) & ~sum(1 << player for player in absent)
+    def asks(self) -> list[tuple[int, int]]:
+        """Return numbers of all open regions with a coalition to ask of each, heaviest first.
 
-    def settle(self, answer: Answer) -> None:
-        """Take the answer of the coalition that `ask` named.
+        The coalition is everybody who is not absent. All regions need an answer in the end; the
+        order matters to whoever stops before.
+        """
+        heaviest = sorted(self._open, key=lambda number: (-self._open[number][0], number))
+        everyone = (1 << self._players) - 1
+        return [
+            (number, everyone & ~sum(1 << player for player in self._open[number][1].absent))
+            for number in heaviest
+        ]
+
+    def settle(self, number: int, answer: Answer) -> None:
+        """Take the answer of the coalition that was named for an open region.
 
         Raises:
             OutcomeError: if somebody had a say who was not asked.
         """
-        asked = self.ask()
-        if answer.speakers & ~asked:
-            raise OutcomeError(f"evaluator: members {answer.speakers & ~asked:x} were not asked")
-        _, _, leaf, node = heappop(self._open)
+        _, leaf, node = self._open.pop(number)
+        strangers = answer.speakers & sum(1 << player for player in leaf.absent)
+        if strangers or answer.speakers >> self._players:
+            raise OutcomeError(f"evaluator: of members {answer.speakers:x} some were not asked")
         present = leaf.present
         for player in range(self._players):
             if answer.speakers >> player & 1 and player not in leaf.present:
@@ -97,7 +105,7 @@ class GrowingTree:
 
     def bounds(self) -> tuple[tuple[Fraction, Fraction], ...]:
         """Return between which ends every player's value on this item surely lies."""
-        return bounds(self._settled, [leaf for _, _, leaf, _ in self._open], self._players)
+        return bounds(self._settled, [leaf for _, leaf, _ in self._open.values()], self._players)
 
     def tree(self) -> Tree:
         """Return the finished tree, questions without consequence left out."""
@@ -107,28 +115,29 @@ class GrowingTree:
         # The share of random orders, at a random point of which the region is met: r! z! / (r+z+1)!
         r, z = len(leaf.present), len(leaf.absent)
         weight = Fraction(1, (r + z + 1) * comb(r + z, r))
-        heappush(self._open, (-weight, self._made, leaf, node))
+        self._open[self._made] = (weight, leaf, node)
         self._made += 1
 
 
 def grow(items: int, players: int, ask: Ask, most: int) -> tuple[Tree, ...] | None:
     """Return the trees of all items, or None if one needs more than `most` answers.
 
-    Every round asks one coalition of each item that is not settled yet.
+    Every round asks about all open regions of all items, so there are at most n + 1 rounds.
 
     Raises:
         OutcomeError: if there are more or fewer answers than requests, or a stranger had a say.
     """
     trees = [GrowingTree(players) for _ in range(items)]
     while growing := [at for at, tree in enumerate(trees) if not tree.whole]:
-        if any(trees[at].answers >= most for at in growing):
+        regions = [(at, number, mask) for at in growing for number, mask in trees[at].asks()]
+        waiting = Counter(at for at, _, _ in regions)
+        if any(trees[at].answers + count > most for at, count in waiting.items()):
             return None
-        requests = [(at, trees[at].ask()) for at in growing]
-        answers = list(ask(requests))
-        if len(answers) != len(requests):
-            raise OutcomeError(f"evaluator: {len(answers)} answers to {len(requests)} requests")
-        for (at, _), answer in zip(requests, answers, strict=True):
-            trees[at].settle(answer)
+        answers = list(ask([(at, mask) for at, _, mask in regions]))
+        if len(answers) != len(regions):
+            raise OutcomeError(f"evaluator: {len(answers)} answers to {len(regions)} requests")
+        for (at, number, _), answer in zip(regions, answers, strict=True):
+            trees[at].settle(number, answer)
     return tuple(tree.tree() for tree in trees)
 
 

@@ -88,10 +88,14 @@ class Answerer(Protocol):
 class Selector(Answerer, Protocol):
     """What answers by a choice among its members that does not change when others leave."""
 
-    def spoken(self, questions: Sequence[Question], masks: Mask) -> list[list[Spoken]]:
-        """Return for each question the answer of each coalition, and who had a say in it.
+    def spoken(self, questions: Sequence[Question], masks: Mask) -> list[Spoken]:
+        """Return the answer of each question's own coalition, and who had a say in it.
 
         Every coalition that has all the speakers and nobody else than the one asked answers the
-        same. Arguments and errors are those of `answer`.
+        same. Errors are those of `answer`.
+
+        Args:
+            questions: at most some hundreds, as they share batches.
+            masks: which members are present for each question, [questions, members].
         """
         ...

@@ -84,7 +84,7 @@ class CoalitionEngine:
     def spoken(self, requests: Sequence[tuple[int, int]]) -> list[tuple[int, bool]]:
         """Return which members had a say in each answer, as a mask, and whether it is right.
 
-        Only for methods that select. What is asked of the same coalition shares batches.
+        Only for methods that select.
 
         Args:
             requests: numbers of items, counted over all suites, each with a coalition's mask.
@@ -93,18 +93,18 @@ class CoalitionEngine:
             NotFoundError: for a mask with a bit beyond the members.
         """
         items = [(suite, item) for suite in self._suites for item in suite.items]
-        found: dict[tuple[int, int], tuple[int, bool]] = {}
-        for mask in dict.fromkeys(mask for _, mask in requests):
-            self._check(mask)
-            numbers = [item for item, of in requests if of == mask]
-            for start in range(0, len(numbers), ITEMS_AT_ONCE):
-                some = numbers[start : start + ITEMS_AT_ONCE]
-                questions = [question_of(*items[number]) for number in some]
-                rows = self._selector().spoken(questions, self._present([mask]))
-                for number, (said,) in zip(some, rows, strict=True):
-                    right = is_right(*items[number], said.answer.value)
-                    found[number, mask] = said.speakers, right
-        return [found[request] for request in requests]
+        said = []
+        for start in range(0, len(requests), ITEMS_AT_ONCE):
+            some = requests[start : start + ITEMS_AT_ONCE]
+            for _, mask in some:
+                self._check(mask)
+            questions = [question_of(*items[number]) for number, _ in some]
+            masks = self._present([mask for _, mask in some])
+            for (number, _), each in zip(
+                some, self._selector().spoken(questions, masks), strict=True
+            ):
+                said.append((each.speakers, is_right(*items[number], each.answer.value)))
+        return said
 
     def system(self, mask: int) -> System:
         """Assemble the system of one coalition by itself.

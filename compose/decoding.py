@@ -52,25 +52,31 @@ class Decoding:
                     answers[number] = row
         return answers
 
-    def spoken(self, questions: Sequence[Question], masks: Mask) -> list[list[Spoken]]:
+    def spoken(self, questions: Sequence[Question], masks: Mask) -> list[Spoken]:
         """Return the answers and who had a say in them; see `Selector`."""
-        answers = self.answer(questions, masks)
-        return [
-            [
-                Spoken(answer, speakers)
-                for answer, speakers in zip(row, self._speakers(question, masks), strict=True)
-            ]
-            for question, row in zip(questions, answers, strict=True)
-        ]
+        found: dict[int, Spoken] = {}
+        texts = [number for number, each in enumerate(questions) if not each.choices]
+        if texts:
+            asked = [questions[number] for number in texts]
+            said = self._text(asked, masks[texts])
+            speakers = self._way_speakers(asked, masks[texts], said)
+            answers = (row[0] for row in self._answers(said))
+            found.update(zip(texts, map(Spoken, answers, speakers), strict=True))
+        choices = [number for number, each in enumerate(questions) if each.choices]
+        for mask in np.unique(masks[choices], axis=0):
+            alike = [number for number in choices if (masks[number] == mask).all()]
+            asked = [questions[number] for number in alike]
+            chosen = (row[0] for row in self._choices(asked, mask[None]))
+            heard = (self._choice_speakers(question, mask) for question in asked)
+            found.update(zip(alike, map(Spoken, chosen, heard), strict=True))
+        return [found[number] for number in range(len(questions))]
 
-    def _speakers(self, question: Question, masks: Mask) -> list[int]:
-        """Return for each coalition the members that speak on the way to its answer."""
-        if question.choices:
-            found = np.concatenate(self.bank.speakers_of(self._continuations(question), masks))
-            return [_members(column) for column in found.T.tolist()]
-        limit = question.max_tokens
-        said = _greedy(self.bank, [self._prompt(question, limit)], masks, [limit], self.eos)
-        ways = [_way(prefix, limit) for prefix in said.prefixes[0]]
+    def _way_speakers(self, questions: Sequence[Question], masks: Mask, said: _Said) -> list[int]:
+        """Return for each question the members that speak on the way to its one answer."""
+        ways = [
+            _way(row[0], question.max_tokens)
+            for question, row in zip(questions, said.prefixes, strict=True)
+        ]
         nodes = list(dict.fromkeys(node for way in ways for node in way))
         number = {node: at for at, node in enumerate(nodes)}
         at = np.array([number[node] for way in ways for node in way], dtype=np.int64)
@@ -78,10 +84,21 @@ class Decoding:
         speakers = self.bank.speakers(nodes, at, np.repeat(masks, lengths, axis=0))
         return [_members(part.tolist()) for part in np.split(speakers, np.cumsum(lengths)[:-1])]
 
+    def _choice_speakers(self, question: Question, mask: Mask) -> int:
+        """Return the members that speak anywhere in a question's choices."""
+        found = self.bank.speakers_of(self._continuations(question), mask[None])
+        return _members(np.concatenate(found)[:, 0].tolist())
+
     def _texts(self, questions: Sequence[Question], masks: Mask) -> list[list[Answer]]:
+        return self._answers(self._text(questions, np.tile(masks, (len(questions), 1))))
+
+    def _text(self, questions: Sequence[Question], present: Mask) -> _Said:
+        """Decode for the coalitions of each question, equally many; `present` lists all in turn."""
         limits = [each.max_tokens for each in questions]
         prompts = [self._prompt(each, each.max_tokens) for each in questions]
-        said = _greedy(self.bank, prompts, masks, limits, self.eos)
+        return _greedy(self.bank, prompts, present, limits, self.eos)
+
+    def _answers(self, said: _Said) -> list[list[Answer]]:
         distinct = {prefix for row in said.prefixes for prefix in row}
         text = {each: self.tokens.decode(each.tokens[each.prompt :]) for each in distinct}
         units = all_margin_units(said.margins)
@@ -169,10 +186,14 @@ class _Said:
 
 
 def _greedy(
-    bank: MemberBank, prompts: Sequence[Ids], masks: Mask, limits: Sequence[int], eos: Ids
+    bank: MemberBank, prompts: Sequence[Ids], present: Mask, limits: Sequence[int], eos: Ids
 ) -> _Said:
-    """Decode every prompt for every coalition, each up to its own number of tokens."""
-    count = len(masks)
+    """Decode every prompt for its coalitions, each up to its own number of tokens.
+
+    Args:
+        present: of the first prompt's coalitions, then the second's, and so on, equally many.
+    """
+    count = len(present) // len(prompts)
     shape = len(prompts), count
     # The same question twice is one prefix.
     nodes = list(dict.fromkeys(Prefix(prompt, len(prompt)) for prompt in prompts))
@@ -184,7 +205,7 @@ def _greedy(
     sums, lengths = np.zeros(len(at)), np.zeros(len(at))
     finished: list[Prefix] = [nodes[node] for node in at.tolist()]
     for step in range(1, max(limits) + 1):
-        decision = bank.decide(nodes, at, masks[active % count])
+        decision = bank.decide(nodes, at, present[active])
         margins[active] = np.minimum(margins[active], decision.margins)
         sums[active] += decision.log_probs
         lengths[active] = step

@@ -62,11 +62,16 @@ class Panel:
 
     def answer(self, questions: Sequence[Question], masks: Mask) -> list[list[Answer]]:
         """Return for each question the answer of each coalition; see `Answerer`."""
-        return [[each.answer for each in row] for row in self.spoken(questions, masks)]
+        rows = self._finish([self._talk(question, masks) for question in questions])
+        return [[each.answer for each in row] for row in rows]
 
-    def spoken(self, questions: Sequence[Question], masks: Mask) -> list[list[Spoken]]:
+    def spoken(self, questions: Sequence[Question], masks: Mask) -> list[Spoken]:
         """Return the answers and which members had a say in them; see `Selector`."""
-        talks = [self._talk(question, masks) for question in questions]
+        pairs = zip(questions, masks, strict=True)
+        return [row[0] for row in self._finish([self._talk(each, own[None]) for each, own in pairs])]
+
+    def _finish(self, talks: Sequence[Talk]) -> list[list[Spoken]]:
+        """Run procedures in step to their ends."""
         asking = {number: next(talk) for number, talk in enumerate(talks)}
         done: dict[int, list[Spoken]] = {}
         while asking:

@@ -126,7 +126,8 @@ def test_bounds_are_sure_and_close_in_at_every_answer(seed: int, players: int) -
     tree = GrowingTree(players)
     history = [tree.bounds()]
     while not tree.whole:
-        tree.settle(selector.answer(0, tree.ask()))
+        number, mask = tree.asks()[0]
+        tree.settle(number, selector.answer(0, mask))
         history.append(tree.bounds())
     common = lcm(*range(1, players + 1))
     values = [
@@ -149,7 +150,8 @@ def test_a_router_is_settled_with_one_answer_for_each_place() -> None:
 
     tree = GrowingTree(4)
     while not tree.whole:
-        tree.settle(answer(tree.ask()))
+        (number, mask), *_ = tree.asks()
+        tree.settle(number, answer(mask))
     assert tree.answers == 5
     expected = priority_tree(order, solved, base=True)
     for mask in range(16):
@@ -158,9 +160,9 @@ def test_a_router_is_settled_with_one_answer_for_each_place() -> None:
 
 def test_a_speaker_who_was_not_asked_is_refused() -> None:
     tree = GrowingTree(2)
-    tree.settle(Answer(0b11, solved=True))
+    tree.settle(0, Answer(0b11, solved=True))
     with pytest.raises(OutcomeError, match="were not asked"):
-        tree.settle(Answer(0b11, solved=True))
+        tree.settle(tree.asks()[0][0], Answer(0b11, solved=True))
     with pytest.raises(OutcomeError, match="1 answers to 2 requests"):
         grow(2, 1, lambda _: [Answer(0, solved=True)], most=9)
 

@@ -68,7 +68,9 @@ class Panel:
     def spoken(self, questions: Sequence[Question], masks: Mask) -> list[Spoken]:
         """Return the answers and which members had a say in them; see `Selector`."""
         pairs = zip(questions, masks, strict=True)
-        return [row[0] for row in self._finish([self._talk(each, own[None]) for each, own in pairs])]
+        return [
+            row[0] for row in self._finish([self._talk(each, own[None]) for each, own in pairs])
+        ]
 
     def _finish(self, talks: Sequence[Talk]) -> list[list[Spoken]]:
         """Run procedures in step to their ends."""

@@ -7,6 +7,7 @@
     dev = "SUITE_ID"
     suites = ["SUITE_ID"]
     seed = 0
+    hygiene = {public = "SUITE_ID", kept = "0.9"}
     exactness = "bitwise"      # by default the strictest class that is possible
 
 Unknown keys are errors. Numbers among the parameters are text, so that a recipe has no binary
@@ -19,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from compose.errors import RecipeError
@@ -33,10 +35,12 @@ MIN_ID, MAX_ID = 12, 59
 ALL = "all"
 
 _REQUIRED = ("base", "members", "method", "suites")
-_KNOWN = (*_REQUIRED, "parameters", "dev", "seed", "exactness")
+_KNOWN = (*_REQUIRED, "parameters", "dev", "seed", "exactness", "hygiene")
+_HYGIENE = ("public", "kept")
 _FILTERS = ("author", "license", "exclude")
 _ID = re.compile(rf"b[a-z2-7]{{{MIN_ID - 1},{MAX_ID - 1}}}", re.ASCII)
 _METHOD = re.compile(r"[a-z][a-z0-9_]{0,31}(?:\.[a-z][a-z0-9_]{0,31})?", re.ASCII)
+_SHARE = re.compile(r"0|1|0\.[0-9]{1,12}", re.ASCII)
 _PARAMETER = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 
 
@@ -55,6 +59,14 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Threshold:
+    """What each member must keep by itself: a share of what the base can do on a public suite."""
+
+    public: str
+    kept: Fraction
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """A recipe as written: ids may still be prefixes, parameters may still be left out."""
 
@@ -66,6 +78,7 @@ class Recipe:
     suites: tuple[str, ...]
     seed: int
     exactness: str | None = None
+    hygiene: Threshold | None = None
 
 
 def parse_recipe(data: bytes, *, what: str) -> Recipe:
@@ -100,6 +113,7 @@ def parse_recipe(data: bytes, *, what: str) -> Recipe:
         suites=suites,
         seed=_seed(table.get("seed", 0), f"{what}: seed"),
         exactness=_exactness(table.get("exactness"), f"{what}: exactness"),
+        hygiene=_hygiene(table.get("hygiene"), f"{what}: hygiene"),
     )
 
 
@@ -157,6 +171,21 @@ def _exactness(value: Any, what: str) -> str | None:
     if text not in EXACTNESS:
         raise RecipeError(f"{what} is {shown(text)}", hint=f"write one of {', '.join(EXACTNESS)}")
     return text
+
+
+def _hygiene(value: Any, what: str) -> Threshold | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise RecipeError(f"{what} is {shown(value)}, not a table")
+    check_keys(value, _HYGIENE, what=what, error=RecipeError, required=_HYGIENE)
+    kept = value["kept"]
+    if not isinstance(kept, str) or not _SHARE.fullmatch(kept):
+        raise RecipeError(
+            f"{what}: kept is {shown(kept)}, not a share",
+            hint='write a decimal number from 0 to 1 as text, such as kept = "0.9"',
+        )
+    return Threshold(_id(value["public"], f"{what}: public"), Fraction(kept))
 
 
 def _seed(value: Any, what: str) -> int:

@@ -26,6 +26,7 @@ from node.home import Home
 from node.location import state_folder
 
 if TYPE_CHECKING:
+    from compose.hygiene import Hygiene
     from node.attributing import Attributed, EstimatorName
     from node.bases import KnownBase
     from node.checking.auditing import Audited
@@ -312,6 +313,12 @@ class Node:
         from node.evaluating import evaluate
 
         return evaluate(self.home, suites, base=base, adapter=adapter, progress=self._progress)
+
+    def hygiene(self, adapter: str, *, base: str, public: str, own: str | None = None) -> Hygiene:
+        """Report what an adapter keeps of the base's skill, adds and changes."""
+        from node.evaluating import report_hygiene
+
+        return report_hygiene(self.home, adapter, base=base, public=public, own=own)
 
     def compose(
         self, recipe: Path, output: Path | None = None, *, dry_run: bool = False

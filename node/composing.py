@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ledger.cid import Cid
 from ledger.database import storage_errors
 from ledger.entry import Entry
-from ledger.errors import NotFoundError, UsageError
+from ledger.errors import NotFoundError, PolicyError, UsageError
 from ledger.keys import PrivateKey
 from ledger.statement import Statement, Subject
 from ledger.succession import DOUBTFUL
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from compose.lock import Lock
     from compose.methods.method import Context
     from compose.outcomes import Outcome
-    from compose.recipe import Recipe
+    from compose.recipe import Recipe, Threshold
     from compose.resolve import Candidate
     from compose.system import System
     from node.storage.pinning import DaemonPins
@@ -100,6 +100,8 @@ def compose(
     author = home.keys().author
     materials = cached_materials(home, lock)
     context = _open(lock, materials, progress)
+    if recipe.hygiene is not None:
+        _require_hygiene(home, recipe.hygiene, context, progress)
     system, outcomes = _run(lock, context, materials, progress)
     adapter = _export(system, context, output) if output is not None else None
     composed = _record(home, lock, why, system, outcomes, author, clock)
@@ -240,6 +242,31 @@ def _open(lock: Lock, materials: Materials, progress: Progress) -> Context:
         lock, materials.base, materials.adapters, materials.dev, materials.titles
     )
     return replace(context, progress=lambda done, total: progress("assemble", done, total))
+
+
+def _require_hygiene(home: Home, required: Threshold, context: Context, progress: Progress) -> None:
+    """Refuse members that keep too little of what the base can do.
+
+    Raises:
+        PolicyError: naming them.
+    """
+    from compose.hygiene import hygiene
+    from node.evaluating import open_suite_of
+
+    progress("hygiene", 0, 1)
+    public = open_suite_of(home, required.public)
+    short = [each for each in hygiene(context, public) if each.falls_short(required.kept)]
+    progress("hygiene", 1, 1)
+    if short:
+        told = ", ".join(
+            f"{each.member} keeps {each.public.both} of {each.public.base}" for each in short
+        )
+        ids = ", ".join(f'"{each.member}"' for each in short)
+        raise PolicyError(
+            f"the recipe requires members to keep {float(required.kept):g} of the answers of the "
+            f"base on {public.name}: {told}",
+            hint=f"leave them out: members = {{exclude = [{ids}]}}",
+        )
 
 
 def _run(

@@ -16,6 +16,8 @@ from node.fetching import find_artifact
 from node.home import Home
 
 if TYPE_CHECKING:
+    from compose.hygiene import Hygiene
+    from compose.methods.method import Context
     from compose.outcomes import Outcome
     from compose.suite import Suite
 
@@ -65,26 +67,17 @@ def evaluate(
     """
     import numpy as np
 
-    from compose.adapter import inspect_adapter
-    from compose.delta import delta_of
     from compose.evaluation import outcomes_of
-    from compose.exactness import load_decoder
-    from compose.methods.method import Context
     from compose.methods.speaker import Speaker
-    from compose.suite import open_suite
-    from compose.tokens import Tokens
 
     if not suites:
         raise UsageError("no suite was named", hint="add --suite DIR or --suite ID")
-    opened: list[Suite] = [open_suite(_directory(home, each)) for each in suites]
-    known = open_known(home, find_base(home, base), DigestCache(home.cache))
-    checked = None if adapter is None else inspect_adapter(_directory(home, adapter), known)
-    decoder = load_decoder(known, EXACTNESS, {})
-    context = Context(known, decoder, Tokens.open(known), (), {}, None, 0, {})
+    opened = [open_suite_of(home, each) for each in suites]
+    context = _open(home, base, adapter)
     answerer = (
-        context.together(Speaker())
-        if checked is None
-        else context.one_model(delta_of(checked, name=f"adapter {adapter}"))
+        context.one_model(context.members[0].deltas)
+        if context.members
+        else context.together(Speaker())
     )
     everybody = np.ones((1, answerer.members), dtype=np.bool_)
     (cell,) = outcomes_of(
@@ -97,7 +90,53 @@ def evaluate(
         Score(suite.name, sum(each.correct for each in row), len(row))
         for suite, row in zip(opened, cell, strict=True)
     ]
-    return Evaluated(known.name, adapter, EXACTNESS, scores, [list(row) for row in cell])
+    return Evaluated(context.base.name, adapter, EXACTNESS, scores, [list(row) for row in cell])
+
+
+def report_hygiene(
+    home: Home, adapter: str, *, base: str, public: str, own: str | None = None
+) -> Hygiene:
+    """Report what an adapter keeps of the base's skill, what it adds, and how much it changes.
+
+    Args:
+        home: where the base is known, and what ids name.
+        adapter: a directory, or the id of a contribution that is here; so are the suites.
+        base: the name or digest of a base model.
+        public: what the base should still be able to do.
+        own: what the adapter is for.
+
+    Raises:
+        As `evaluate`.
+    """
+    from compose.hygiene import hygiene
+
+    suites = [open_suite_of(home, each) for each in (public, own) if each is not None]
+    (report,) = hygiene(_open(home, base, adapter), *suites)
+    return report
+
+
+def open_suite_of(home: Home, named: str) -> Suite:
+    """Return a suite, given by its directory or by the id of its entry."""
+    from compose.suite import open_suite
+
+    return open_suite(_directory(home, named))
+
+
+def _open(home: Home, base: str, adapter: str | None) -> Context:
+    """Return a base with one adapter, or with none, as methods see them."""
+    from compose.adapter import inspect_adapter
+    from compose.delta import delta_of
+    from compose.exactness import load_decoder
+    from compose.methods.method import Context, Member
+    from compose.tokens import Tokens
+
+    known = open_known(home, find_base(home, base), DigestCache(home.cache))
+    members: tuple[Member, ...] = ()
+    if adapter is not None:
+        checked = inspect_adapter(_directory(home, adapter), known)
+        members = (Member(adapter, checked, delta_of(checked, name=f"adapter {adapter}")),)
+    decoder = load_decoder(known, EXACTNESS, {})
+    return Context(known, decoder, Tokens.open(known), members, {}, None, 0, {})
 
 
 def _directory(home: Home, named: str) -> Path:

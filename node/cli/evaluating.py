@@ -1,4 +1,4 @@
-"""Commands that measure without recording: `suite import` and `evaluate`."""
+"""Commands that measure without recording: `suite import`, `evaluate` and `hygiene`."""
 
 from __future__ import annotations
 
@@ -70,3 +70,35 @@ def evaluate_command(
         Table(["SUITE", "CORRECT"], rows, ""),
         ids=[str(score.correct) for score in done.scores],
     )
+
+
+@command(
+    "hygiene",
+    "pnode hygiene ./adapter --base cipher-tiny --public public-suite",
+    "pnode hygiene bafkreih4a7bq --base cipher-tiny --public bafkreiabc --own my-suite",
+)
+@click.argument("adapter", metavar="DIR|ID")
+@click.option("--base", required=True, metavar="NAME", help="The base model, see 'base list'.")
+@click.option("--public", required=True, metavar="DIR|ID", help="What the base should keep.")
+@click.option("--own", metavar="DIR|ID", help="What the adapter is for.")
+def hygiene_command(
+    session: Session, adapter: str, base: str, public: str, own: str | None
+) -> None:
+    """Report what an adapter keeps of the base's skill, and how much it changes.
+
+    A recipe can require it of every member: hygiene = {public = "ID", kept = "0.9"}.
+    """
+    found = session.node().hygiene(adapter, base=base, public=public, own=own)
+    skill = found.public
+    rows: list[tuple[str, str | None]] = [
+        ("kept", f"{skill.both} of the {skill.base} items that the base answers"),
+        ("public", f"{skill.adapter} of {skill.total}, the base {skill.base}"),
+        (
+            "own",
+            None
+            if found.own is None
+            else f"{found.own.adapter} of {found.own.total}, the base {found.own.base}",
+        ),
+        ("change", f"{found.change} of the weights, in the layer that changes most"),
+    ]
+    session.output.result("hygiene", found, Fields(rows), ids=[f"{skill.both}"])

@@ -70,6 +70,10 @@ COMMANDS: Final[dict[str, dict[str, Listing]]] = {
             "evaluating",
             "Answer suites with a base model, or with one adapter on it, and record nothing.",
         ),
+        "hygiene": Listing(
+            "evaluating",
+            "Report what an adapter keeps of the base's skill, and how much it changes.",
+        ),
     },
     "Credit": {
         "attribute": Listing("crediting", "Compute what each contribution was worth."),

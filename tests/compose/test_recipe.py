@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compose.errors import RecipeError
-from compose.recipe import Recipe, Selection, parse_recipe
+from compose.recipe import Recipe, Selection, Threshold, parse_recipe
 
 A, B = "bafkreiaaaaaa", "bafkreibbbbbb"
 FULL = """
@@ -71,7 +72,7 @@ def test_key_like_no_other_lists_the_known_ones() -> None:
     with pytest.raises(RecipeError) as caught:
         _parse(FULL + "\nqqqqqqq = 1")
     assert caught.value.hint is not None
-    assert "base, dev, exactness, members" in caught.value.hint
+    assert "base, dev, exactness, hygiene, members" in caught.value.hint
 
 
 def test_unknown_filter_names_the_nearest_known_one() -> None:
@@ -161,3 +162,27 @@ def _without(*keys: str) -> str:
 
 def _with(key: str, value: Any) -> str:
     return _without(key) + f"\n{key} = {value}"
+
+
+def test_a_threshold_of_hygiene_names_a_suite_and_a_share() -> None:
+    recipe = _parse(FULL + f'hygiene = {{public = "{A}", kept = "0.9"}}\n')
+    assert recipe.hygiene == Threshold(A, Fraction(9, 10))
+    assert _parse(FULL).hygiene is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"0.9"',
+        f'{{public = "{A}"}}',
+        '{kept = "0.9"}',
+        f'{{public = "{A}", kept = "1.1"}}',
+        f'{{public = "{A}", kept = "-0.1"}}',
+        f'{{public = "{A}", kept = 0.9}}',
+        f'{{public = "{A}", kept = "0.9", own = "{B}"}}',
+        '{public = "x", kept = "0.9"}',
+    ],
+)
+def test_another_threshold_is_refused(value: str) -> None:
+    with pytest.raises(RecipeError, match="hygiene"):
+        _parse(f"{FULL}hygiene = {value}\n")

@@ -19,6 +19,7 @@ from tests.node.worlds import (
     predicate_of,
     snapshot,
     write_recipe,
+    write_suite,
 )
 
 DIGESTS = ("system_digest", "exactness", "lock")
@@ -255,6 +256,36 @@ def test_a_withdrawn_member_is_refused_by_name_and_left_out_by_all(
     everybody = node.compose(write_recipe(tmp_path / "all.toml", suites=world.tests), dry_run=True)
     assert world.ids["ada"] not in everybody.members
     assert len(everybody.members) == 7
+
+
+def test_members_that_keep_too_little_of_the_base_are_refused_by_name(
+    world: World, tmp_path: Path
+) -> None:
+    """Of two answers of the base ada changes the one to its own operation, cy neither."""
+    node = world.node
+    folder = write_suite(tmp_path / "public")
+    items = folder / "items.jsonl"
+    rows = [{"id": op, "prompt": f"{op} a h c d >", "answer": "?"} for op in ("P0", "Q0")]
+    items.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (said,) = node.evaluate([str(folder)], base="cipher-tiny").outcomes
+    rows = [row | {"answer": each.answer} for row, each in zip(rows, said, strict=True)]
+    items.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = node.hygiene(world.ids["ada"], base="cipher-tiny", public=str(folder))
+    assert (found.public.base, found.public.both) == (2, 1)
+    public = node.publish(folder).id
+
+    def recipe(kept: str) -> Path:
+        return write_recipe(
+            tmp_path / f"{kept}.toml",
+            members=sorted([world.ids["ada"], world.ids["cy"]]),
+            suites=[str(public)],
+            extra=f'hygiene = {{public = "{public}", kept = "{kept}"}}',
+        )
+
+    with pytest.raises(PolicyError, match=f"{world.ids['ada']} keeps 1 of 2") as caught:
+        node.compose(recipe("0.6"))
+    assert world.ids["cy"] not in caught.value.message
+    assert len(node.compose(recipe("0.5")).members) == 2
 
 
 def test_filters_choose_and_exclude(world_home: World, tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ OTHER_EXIT = {
     "compose missing.toml": 5,
     "suite import missing.yaml -o suite --license MIT": 5,
     "evaluate --base missing --suite missing": 5,
+    "hygiene missing --base missing --public missing": 5,
     f"replay {'b' * 40}": 5,
     f"attribute {'b' * 40}": 5,
     f"report {'b' * 40} -o x.html": 5,

@@ -16,7 +16,7 @@ is that member, bit for bit. The merged delta is dense.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import ClassVar
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from compose.delta import Array, Deltas
 from compose.methods.merge_ties import agreeing
-from compose.methods.method import Assembly, Context, Member, Method, Number, Option, Parameters
+from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
 from compose.streams import below, draw
 
 
@@ -44,7 +44,7 @@ class MergeDareTies(Method):
     def assemble(self, context: Context) -> Assembly:
         """Merge the members into one model."""
         merged = dare_ties(
-            context.members,
+            {member.id: member.deltas for member in context.members},
             seed=context.seed,
             density=context.number("density"),
             average=context.parameters["consensus"] == "mean",
@@ -54,15 +54,15 @@ class MergeDareTies(Method):
 
 
 def dare_ties(
-    members: Sequence[Member], *, seed: int, density: Fraction, average: bool, scale: Fraction
+    members: Mapping[str, Deltas], *, seed: int, density: Fraction, average: bool, scale: Fraction
 ) -> Deltas:
-    """Return the merged deltas."""
+    """Return the merged deltas of members given by id, in id order."""
     layers = {}
-    for name in sorted({layer for member in members for layer in member.deltas}):
+    for name in sorted({layer for deltas in members.values() for layer in deltas}):
         thinned = [
-            thin(member.deltas[name], member.id, name, seed=seed, density=density)
-            for member in members
-            if name in member.deltas
+            thin(deltas[name], id_, name, seed=seed, density=density)
+            for id_, deltas in members.items()
+            if name in deltas
         ]
         layers[name] = agreeing(thinned, average=average) * float(scale)
     return Deltas(layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compose.streams import bell, below, draw, uniform
+from tests.compose.merge_vectors import FILE, document
 
 WORD = 2**64
 
@@ -77,3 +79,8 @@ def test_bell_numbers_have_mean_zero_and_variance_one() -> None:
     assert abs(np.var(values) - 1) < 4 * (2 / 2000) ** 0.5
     with pytest.raises(ValueError, match="12 are summed"):
         bell(bits[:11])
+
+
+def test_frozen_streams_and_merges_stay_what_they_are() -> None:
+    """What changes one of them is a new version of a method."""
+    assert document() == json.loads(FILE.read_text("utf-8"))

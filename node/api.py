@@ -345,6 +345,7 @@ class Node:
         *,
         detect: str | None = None,
         false: str = "0.01",
+        seed: str | None = None,
         fault_proof: Path | None = None,
         limits: Limits | None = None,
         attest: bool = False,
@@ -355,6 +356,7 @@ class Node:
             sample: how many items, drawn at random, to answer again; all by default.
             detect: instead, the probability, as a decimal, of finding a false item.
             false: the fraction of the items supposed to be false, for that probability.
+            seed: of an earlier sample, to draw the same items again.
             fault_proof: the file to write if an outcome is false: its proof for others.
             limits: what the new process may use, if not the defaults.
             attest: sign the verdict and append it.
@@ -367,6 +369,7 @@ class Node:
             sample=sample,
             detect=detect,
             false=false,
+            seed=seed,
             fault_proof=fault_proof,
             limits=limits,
             attest=attest,

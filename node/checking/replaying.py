@@ -10,8 +10,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ledger.encoding import decode_hex
 from ledger.entry import Entry
-from ledger.errors import IncompleteError, UsageError
+from ledger.errors import IncompleteError, MalformedError, NotFoundError, UsageError
 from ledger.log import resolve_id
 from ledger.statement import Statement, Subject
 from ledger.verdicts import verdicts_on
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from compose.replay import Mismatch, Verdict
 
 VerdictName = Literal["reproduced", "mismatch", "inconclusive"]
+_SEED_SIZE = 32
 _MAX_CONFIRMED = 100
 """How many verdicts of others one verdict names, so that it fits into an entry."""
 _EXIT_CODES = {"reproduced": 0, "mismatch": 3, "inconclusive": 9}
@@ -45,7 +47,8 @@ class Replayed:
     """The verdict on one entry.
 
     `probability` is that of finding a false item if the fraction `false` of the items were false;
-    `detection` says it in words. `fault_proof` is the file written, if any.
+    `detection` says it in words. `seed` gives the same sample again; it is None if every item was
+    answered. `fault_proof` is the file written, if any.
     """
 
     id: str
@@ -58,6 +61,7 @@ class Replayed:
     false: str
     probability: str
     detection: str
+    seed: str | None
     exit_code: int
     fault_proof: str | None = None
     attested: str | None = None
@@ -70,6 +74,7 @@ def replay(
     sample: int | None = None,
     detect: str | None = None,
     false: str = "0.01",
+    seed: str | None = None,
     fault_proof: Path | None = None,
     limits: Limits | None = None,
     attest: bool = False,
@@ -82,17 +87,21 @@ def replay(
         detect: instead, the probability with which a false item must be found, as a decimal; as
             few items are answered again as that takes.
         false: the fraction of the items supposed to be false, for that probability.
+        seed: of an earlier sample, to draw the same items again; a fresh one by default.
         fault_proof: where to write the proof of the first false outcome, if there is one.
         limits: what the new process may use, if not the defaults.
         attest: record the verdict as a signed verification.
 
     Raises:
         UsageError: if the entry is of another kind, or a number makes no sense.
+        NotFoundError: if there is no such folder for the fault proof.
         EvidenceError: if the claim contradicts itself before anything is run.
         IncompleteError: if bytes are missing, or it takes more than the limits allow.
     """
     from compose.detection import Detection, parse_part
 
+    if fault_proof is not None and not fault_proof.parent.is_dir():
+        raise NotFoundError(f"{fault_proof.parent}: no such folder", hint="check the path")
     part = parse_part(false, what="the fraction of false items")
     composition, evaluations = _claims(home, prefix)
     lock = claimed_lock(composition, home.store)
@@ -100,16 +109,25 @@ def replay(
         check_scored(evaluation, composition)
     claims = [claimed_outcomes(evaluation, home.store) for evaluation in evaluations]
     total = sum(_items(claims).values())
-    chosen = _choose(composition, claims, lock, _count(total, part, sample, detect))
+    count = _count(total, part, sample, detect)
+    drawn = _seed(seed, count)
+    chosen = _choose(claims, lock, count, drawn)
     sizes = [(suite, len(each.outcomes)) for claim in claims for suite, each in claim.items()]
     rebuilt = rerun(home, lock, chosen, sizes, limits or Limits())
     detection = Detection(total, sum(map(len, chosen.values())), part)
     verdicts = _verdicts(lock, claims, chosen, rebuilt)
     result = _result(composition, lock, verdicts, rebuilt, detection)
+    result = replace(result, seed=None if count is None else drawn.hex())
     fault = next(_faults(lock, evaluations, claims, verdicts), None)
     if fault is not None and fault_proof is not None:
-        write_atomic(fault_proof, fault_of(home, composition, lock, *fault))
-        result = replace(result, fault_proof=str(fault_proof))
+        try:
+            proof = fault_of(home, composition, lock, *fault)
+        except (IncompleteError, MalformedError) as error:
+            # The verdict stands without it, and may have taken hours.
+            result.mismatches.append(f"no fault proof: {error.message}")
+        else:
+            write_atomic(fault_proof, proof)
+            result = replace(result, fault_proof=str(fault_proof))
     if attest:
         result = replace(result, attested=_attest(home, result, composition, clock))
     return result
@@ -139,7 +157,7 @@ def _entry(ledger: LedgerView, id_: str) -> Entry:
 
 
 def _choose(
-    composition: Entry, claims: Sequence[Mapping[str, Outcomes]], lock: Lock, count: int | None
+    claims: Sequence[Mapping[str, Outcomes]], lock: Lock, count: int | None, seed: bytes
 ) -> dict[str, list[int]]:
     """Return the item numbers to answer again, by suite."""
     from compose.replay import sample
@@ -150,8 +168,6 @@ def _choose(
     if count is None:
         chosen: Sequence[Sequence[int]] = [range(size) for size in sizes]
     else:
-        # Fresh randomness: nobody who made the claim can have known it.
-        seed = hashlib.sha256(f"{composition.id} {secrets.token_hex(16)}".encode()).digest()
         chosen = sample(seed, sizes, count)
     return {suite: list(items) for suite, items in zip(suites, chosen, strict=True)}
 
@@ -166,6 +182,18 @@ def _count(total: int, part: Fraction, sample: int | None, detect: str | None) -
         raise UsageError("both the number of items and a probability are given", hint="give one")
     probability = parse_part(detect, what="the probability to detect")
     return sample_size(total, false_items(total, part), probability)
+
+
+def _seed(given: str | None, count: int | None) -> bytes:
+    """Return the seed of the sample: fresh, so that nobody who made the claim can have known it."""
+    if given is None:
+        return secrets.token_bytes(_SEED_SIZE)
+    if count is None:
+        raise UsageError("a seed without a sample", hint="say how many items: --sample N")
+    try:
+        return decode_hex(given, what="the seed", length=_SEED_SIZE)
+    except MalformedError as error:
+        raise UsageError(error.message, hint="it is 'seed' of an earlier replay") from None
 
 
 def _items(claims: Sequence[Mapping[str, Outcomes]]) -> dict[str, int]:
@@ -244,6 +272,7 @@ def _result(
         false=str(detection.part),
         probability=detection.rounded(),
         detection=detection.describe(),
+        seed=None,
         exit_code=_EXIT_CODES[state],
     )
 
@@ -272,7 +301,7 @@ def _attest(home: Home, result: Replayed, target: Entry, clock: Clock) -> str:
         "software": software(),
         "system_digest": result.system_digest,
         "confirms": _confirmed(home, result),
-    }
+    } | ({} if result.seed is None else {"seed": result.seed})
     subject = Subject(target.id, hashlib.sha256(target.body).hexdigest())
     statement = Statement("verification", (subject,), predicate)
     entry = Entry.sign(statement, home.keys().author)

@@ -189,6 +189,9 @@ def audit_command(
     help="How much is supposed to be false, for that probability.",
 )
 @click.option(
+    "--seed", metavar="HEX", help="Draw the sample of an earlier replay again, by its seed."
+)
+@click.option(
     "--fault-proof",
     metavar="FILE",
     type=PATH,
@@ -219,6 +222,7 @@ def replay_command(
     sample: int | None,
     detect: str | None,
     false: str,
+    seed: str | None,
     fault_proof: Path | None,
     attest: bool,
 ) -> None:
@@ -231,7 +235,7 @@ def replay_command(
     """
     limits = _limits(max_seconds, max_memory, max_tokens)
     if Path(target).is_file():
-        if sample is not None or detect is not None or fault_proof is not None or attest:
+        if attest or any(given is not None for given in (sample, detect, seed, fault_proof)):
             raise UsageError(
                 f"{target} is about one item, so that only limits go with it",
                 hint="give the file alone",
@@ -243,6 +247,7 @@ def replay_command(
         sample,
         detect=detect,
         false=false,
+        seed=seed,
         fault_proof=fault_proof,
         limits=limits,
         attest=attest,
@@ -256,6 +261,7 @@ def replay_command(
                 ("verdict", Cell(replayed.verdict, style)),
                 ("checked", f"{replayed.checked} of {replayed.total} outcomes"),
                 ("detection", replayed.detection),
+                ("seed", replayed.seed),
                 ("system", replayed.system_digest),
                 ("fault proof", replayed.fault_proof),
                 ("attested", replayed.attested or None),

@@ -11,7 +11,7 @@ import pytest
 from compose.faultproof import FaultProof
 from compose.outcomes import Outcome
 from compose.replay import Mismatch
-from ledger.errors import IncompleteError, MalformedError, ProofError
+from ledger.errors import IncompleteError, MalformedError, NotFoundError, ProofError
 from node.api import Node
 from node.checking.claims import claimed_lock, claimed_outcomes
 from node.checking.faults import fault_of
@@ -54,6 +54,24 @@ def test_a_mismatch_leaves_one_file_that_stands_alone(accused_home: Accused) -> 
     fault = FaultProof.parse(file.read_bytes())
     assert fault.recomputed.correct is False
     assert f"item {fault.claimed.item}: claimed" in replayed.mismatches[0]
+
+
+def test_where_no_file_can_be_written_nothing_is_run(accused_home: Accused, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no such folder"):
+        accused_home.world.node.replay(accused_home.lie, fault_proof=tmp_path / "none" / "x")
+
+
+def test_a_lie_whose_proof_would_be_too_large_is_still_a_mismatch(
+    composed: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict is not lost because its proof cannot be made."""
+    node = composed.node
+    lie = forge(node, composed.compositions[MERGE], improve_first)
+    monkeypatch.setattr("compose.faultproof.MAX_FAULT_BYTES", 1000)
+    replayed = node.replay(lie, fault_proof=tmp_path / "x.fault")
+    assert (replayed.verdict, replayed.fault_proof) == ("mismatch", None)
+    assert "no fault proof: fault proof: more than 1000 bytes" in replayed.mismatches[-1]
+    assert not (tmp_path / "x.fault").exists()
 
 
 def test_a_third_party_confirms_the_lie_from_blocks_of_a_peer(

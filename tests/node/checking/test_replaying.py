@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_an_honest_composition_is_reproduced(composed_home: World, method: str) 
     assert replayed.checked == replayed.total == 18
     assert replayed.system_digest == predicate_of(node, id_)["system_digest"]
     assert replayed.probability == "1.0000"
-    assert replayed.attested is None
+    assert (replayed.attested, replayed.seed) == (None, None)
 
 
 def test_a_replay_searches_again_and_finds_the_same_weights(
@@ -63,6 +64,7 @@ def test_an_evaluation_is_replayed_by_its_own_id(composed_home: World) -> None:
     replayed = composed_home.node.replay(first.id, sample=4)
     assert (replayed.verdict, replayed.checked, replayed.total) == ("reproduced", 4, 18)
     assert 0 < float(replayed.probability) < 1
+    assert replayed.seed is not None
 
 
 def test_as_many_items_are_drawn_as_find_a_false_one(composed_home: World) -> None:
@@ -72,9 +74,25 @@ def test_as_many_items_are_drawn_as_find_a_false_one(composed_home: World) -> No
     assert replayed.detection == (
         "if 25 % of the 18 items were false (5), checking 4 would find one with probability 0.7663"
     )
-    for wrong in ({"detect": "1.5"}, {"false": "0"}, {"detect": "0.5", "sample": 3}):
+    for wrong in (
+        {"detect": "1.5"},
+        {"false": "0"},
+        {"detect": "0.5", "sample": 3},
+        {"seed": "ab" * 32},
+        {"seed": "ab", "sample": 3},
+    ):
         with pytest.raises(UsageError):
             composed_home.node.replay(id_, **wrong)  # type: ignore[arg-type]
+
+
+def test_the_seed_of_a_verdict_draws_its_items_again(composed: World) -> None:
+    """A lie about one item of 18 is met, or missed, by everybody who draws with the seed."""
+    lie = forge(
+        composed.node, composed.compositions[MERGE], lambda o: (replace(o[0], answer="z"), *o[1:])
+    )
+    first = composed.node.replay(lie, sample=9)
+    again = composed.node.replay(lie, sample=9, seed=first.seed)
+    assert again == first
 
 
 def test_two_outcomes_in_one_another_s_places_are_a_mismatch(composed: World) -> None:
@@ -216,7 +234,8 @@ def test_a_second_auditor_confirms_the_first(
     auditor.sync()
     replayed = auditor.replay(id_, sample=2, attest=True)
     assert replayed.attested is not None
-    assert predicate_of(auditor, replayed.attested)["confirms"] == [own]
+    said = predicate_of(auditor, replayed.attested)
+    assert (said["confirms"], said["seed"]) == ([own], replayed.seed)
     verdicts = {each.id: each for each in auditor.show(id_).verdicts}
     assert {id_: (each.name, each.counts) for id_, each in verdicts.items()} == {
         own: ("carol", False),

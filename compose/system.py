@@ -14,12 +14,15 @@ method nor members.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from compose.adapter import Adapter
+from compose.answering import Answer, Question
 from compose.base import BaseModel
 from compose.delta import delta_of
 from compose.errors import MethodError
@@ -48,6 +51,34 @@ class System:
         """Return the digest of the system in lower-case hexadecimal."""
         document = canonical_json({"schema": SCHEMA, **self.identity})
         return hashlib.sha256(document).hexdigest()
+
+    def write(self, prompts: Sequence[str], *, max_tokens: int) -> list[str]:
+        """Return the text that the system writes after each prompt, at most so many tokens long.
+
+        Raises:
+            UnfitSuiteError: naming a prompt that does not fit into the base's positions.
+        """
+        return [
+            str(answer.value)
+            for answer in self._answers(
+                Question(f"prompt {number}", prompt, (), max_tokens, "none")
+                for number, prompt in enumerate(prompts)
+            )
+        ]
+
+    def choose(self, prompt: str, choices: Sequence[str]) -> int:
+        """Return the index of the choice that the system thinks most likely after a prompt.
+
+        Raises:
+            UnfitSuiteError: if a choice does not fit into the base's positions.
+        """
+        (answer,) = self._answers([Question("prompt", prompt, tuple(choices), 1, "none")])
+        return int(answer.value)
+
+    def _answers(self, questions: Iterable[Question]) -> list[Answer]:
+        answerer = self.assembly.answerer
+        everybody = np.ones((1, answerer.members), dtype=np.bool_)
+        return [answers[0] for answers in answerer.answer(list(questions), everybody)]
 
 
 def assemble(

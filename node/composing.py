@@ -24,6 +24,7 @@ from node.digestcache import DigestCache
 from node.home import Home
 from node.materials import Materials, cached_materials
 from node.reading import load_view
+from node.saving import save_system
 
 if TYPE_CHECKING:
     from compose.lock import Lock
@@ -79,7 +80,8 @@ def compose(
 
     Args:
         recipe_path: the recipe, in TOML.
-        output: folder for the composed system; merge methods write a PEFT adapter there.
+        output: folder for the composed system: a PEFT adapter if it is a merge, else what
+            `node.saving.open_system` opens.
         dry_run: stop after the lock.
 
     Raises:
@@ -88,7 +90,8 @@ def compose(
         IdentityError: if this home cannot sign.
     """
     recipe = _read_recipe(recipe_path)
-    _check_output(output, recipe)
+    if output is not None and output.exists():
+        raise UsageError(f"{output}: exists already", hint="give a new folder to -o")
     lock, why, warnings = lock_recipe(home, recipe, offline=offline, progress=progress)
     members = [member.id for member in lock.members]
     if dry_run:
@@ -103,7 +106,7 @@ def compose(
     if recipe.hygiene is not None:
         _require_hygiene(home, recipe.hygiene, context, progress)
     system, outcomes = _run(lock, context, materials, progress)
-    adapter = _export(system, context, output) if output is not None else None
+    adapter, files = _write(home, lock, system, context, output)
     composed = _record(home, lock, why, system, outcomes, author, clock)
     names = [suite.name for suite in materials.suites]
     for score, name in zip(composed.scores.values(), names, strict=True):
@@ -112,7 +115,7 @@ def compose(
         composed,
         weights=_weights(system, members),
         adapter=adapter,
-        files=[] if output is None else sorted(str(path) for path in output.iterdir()),
+        files=files,
         warnings=[*warnings, *_near_copies(materials)],
     )
 
@@ -190,21 +193,6 @@ def _read_recipe(path: Path) -> Recipe:
     with storage_errors(path), path.open("rb") as stream:
         data = stream.read(_MAX_RECIPE_BYTES + 1)
     return parse_recipe(data, what=str(path))
-
-
-def _check_output(output: Path | None, recipe: Recipe) -> None:
-    from compose.errors import MethodError
-    from compose.methods import find_method
-
-    if output is None:
-        return
-    if output.exists():
-        raise UsageError(f"{output}: exists already", hint="give a new folder to -o")
-    if find_method(recipe.method).level != "weight":
-        raise MethodError(
-            f"{recipe.method} needs its members at inference, so there is no adapter to write",
-            hint="leave out -o, or use a merge method",
-        )
 
 
 def _find_or_add_base(home: Home, text: str, *, offline: bool, progress: Progress) -> KnownBase:
@@ -286,10 +274,21 @@ def _run(
     return system, outcomes
 
 
-def _export(system: System, context: Context, output: Path) -> dict[str, Any]:
+def _write(
+    home: Home, lock: Lock, system: System, context: Context, output: Path | None
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Write the system, and return what is known of an adapter that was written, and the files."""
     from compose.export import export_adapter
 
-    return asdict(export_adapter(system.assembly, context, output))
+    if output is None:
+        return None, []
+    if system.assembly.merged is None:
+        with home.reading() as database:
+            ledger = load_view(database)
+        entries = {each.id: ledger.entries[each.id].entry.body for each in lock.members}
+        return None, save_system(lock, entries, home.store, output)
+    exported = asdict(export_adapter(system.assembly, context, output))
+    return exported, sorted(str(path) for path in output.iterdir())
 
 
 def _weights(system: System, members: Sequence[str]) -> dict[str, str]:

@@ -89,7 +89,7 @@ def methods_command(session: Session, name: str | None) -> None:
                 ("version", found.version),
                 ("level", found.level),
                 ("dev suite", "needed" if found.needs_dev else "not needed"),
-                ("with -o", "written as an adapter" if found.exports else "no adapter to write"),
+                ("with -o", "a PEFT adapter" if found.exports else "a folder that Python opens"),
                 ("coalitions", found.coalitions),
             ]
         ),
@@ -116,14 +116,19 @@ def _yes(needed: bool) -> str:
 )
 @click.argument("recipe", type=PATH)
 @click.option(
-    "-o", "--output", metavar="DIR", type=PATH, help="Also write the system as a PEFT adapter."
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=PATH,
+    help="Also write the system.",
 )
 @click.option("--dry-run", is_flag=True, help="Resolve the recipe to its lock, and stop there.")
 def compose_command(session: Session, recipe: Path, output: Path | None, dry_run: bool) -> None:
     """Lock, assemble, evaluate and record a recipe.
 
     RECIPE is a TOML file that names a base, members, a method and suites. A member that
-    was withdrawn or made for another base is refused.
+    was withdrawn or made for another base is refused. With -o a merge becomes a PEFT adapter,
+    another system a folder that node.saving.open_system opens.
     """
     composed = session.node().compose(recipe, output=output, dry_run=dry_run)
     count = len(composed.members)

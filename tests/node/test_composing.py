@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import IdentityError, NotFoundError, PnodeError, PolicyError, UsageError
+from ledger.errors import (
+    DigestError,
+    IdentityError,
+    NotFoundError,
+    PnodeError,
+    PolicyError,
+    UsageError,
+)
 from node.api import Node
+from node.saving import open_system
 from tests.node.worlds import (
     BASE,
     TASKS,
@@ -361,17 +369,38 @@ def score_with_peft(adapter: Path, suites: list[Path]) -> list[int]:
     return counts
 
 
-def test_only_a_merge_can_be_written_and_never_over_something(
-    world_home: World, tmp_path: Path
-) -> None:
-    recipe = write_recipe(
-        tmp_path / "recipe.toml",
-        method="logit.select",
-        dev=world_home.ids["own0-dev"],
-        suites=world_home.tests,
-    )
-    with pytest.raises(UsageError, match="no adapter to write"):
-        world_home.node.compose(recipe, tmp_path / "out")
+def test_a_system_is_never_written_over_something(world_home: World, tmp_path: Path) -> None:
     merge = write_recipe(tmp_path / "merge.toml", suites=world_home.tests)
     with pytest.raises(UsageError, match="exists already"):
         world_home.node.compose(merge, tmp_path)
+
+
+def test_a_system_of_members_is_written_and_opened_again(world: World, tmp_path: Path) -> None:
+    """By title and by dev suite: what the lock pins is in the folder, and checked."""
+    node = world.node
+    suite = str(node.publish(write_suite(tmp_path / "suite")).id)
+    members = sorted([world.ids["ada"], world.ids["bo"]])
+    for method, dev in (("route.description", None), ("route.cascade", world.ids["own0-dev"])):
+        recipe = write_recipe(
+            tmp_path / f"{method}.toml", members=members, method=method, suites=[suite], dev=dev
+        )
+        folder = tmp_path / method
+        composed = node.compose(recipe, folder)
+        assert str(folder / "lock.json") in composed.files
+        system = open_system(folder, base=BASE)
+        assert system.digest() == composed.system_digest
+        prompts = ["P0 a >", "P0 b >"]
+        written = system.write(prompts, max_tokens=5)
+        right = [text == gold for text, gold in zip(written, "ab", strict=True)]
+        assert sum(right) == composed.scores[suite]["correct"]
+        assert 0 <= system.choose(prompts[0], ["a", "b"]) <= 1
+    entry = folder / "entries" / f"{members[0]}.json"
+    entry.write_bytes((folder / "entries" / f"{members[1]}.json").read_bytes())
+    with pytest.raises(DigestError, match="is not the entry"):
+        open_system(folder, base=BASE)
+    (folder / "members" / members[0] / "README.md").write_text("changed")
+    with pytest.raises(DigestError, match="is not the artifact"):
+        open_system(folder, base=BASE)
+    (folder / "lock.json").unlink()
+    with pytest.raises(NotFoundError):
+        open_system(folder, base=BASE)

@@ -28,10 +28,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from compose.delta import Array, Deltas, product
+from compose.errors import UnfitAdapterError, UnfitSuiteError
 from compose.exact.linear import solve
 from compose.gram import gram_matrices, input_of
 from compose.methods.devscores import DevScores, unit
 from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
+from compose.tokens import Ids
 from ledger.errors import PolicyError
 
 MAX_GRAM_BYTES = 16 * 2**30
@@ -57,8 +59,8 @@ class MergeRegmean(Method):
         members = len(context.members)
         layers = sorted({name for member in context.members for name in member.deltas})
         _check_size(context, layers)
-        solved = DevScores(context, expected=members)
-        grams = [_grams_of(context, number, solved, layers) for number in range(members)]
+        scores = DevScores(context, expected=members)
+        grams = [_grams_of(context, number, scores, layers) for number in range(members)]
         merged = regmean(
             [member.deltas for member in context.members],
             grams,
@@ -100,22 +102,39 @@ def _damped(gram: Array, alpha: float) -> Array:
 
 def _grams_of(context: Context, number: int, scores: DevScores, layers: Sequence[str]) -> Grams:
     """Return the Gram matrices of one member on its prompts, zero if it has none."""
-    assert context.dev is not None
     member = context.members[number]
-    kind = context.parameters["prompts"]
-    solved = scores.solved(unit(number, len(context.members)))
-    known: dict[str, Array] = context.memo.setdefault(("grams", kind, member.id), {})
+    every = context.parameters["prompts"] == "all"
+    known: dict[str, Array] = context.memo.setdefault(("grams", every, member.id), {})
     names = sorted({input_of(layer) for layer in layers})
     missing = [name for name in names if name not in known]
     if missing:
-        prompts = [
-            context.tokens.encode_prompt(item.prompt, what=f"item {item.id}")
-            for item, right in zip(context.dev.items, solved, strict=True)
-            if right or kind == "all"
-        ]
+        solved = None if every else scores.solved(unit(number, len(context.members)))
         decoder = context.decoder.with_deltas(member.deltas)
-        known.update(gram_matrices(decoder, prompts, missing))
+        found = gram_matrices(decoder, _prompts(context, solved), missing)
+        if not all(np.isfinite(gram).all() for gram in found.values()):
+            raise UnfitAdapterError(
+                f"member {member.id}: what its layers are given is not finite", check="not-finite"
+            )
+        known.update(found)
     return {name: known[name] for name in names}
+
+
+def _prompts(context: Context, solved: bytes | None) -> list[Ids]:
+    """Return the prompts of the dev items that are solved, or of all."""
+    assert context.dev is not None
+    prompts = []
+    for number, item in enumerate(context.dev.items):
+        if solved is None or solved[number]:
+            what = f"suite {context.dev.name}: item {item.id}"
+            ids = context.tokens.encode_prompt(item.prompt, what=what)
+            limit = context.decoder.positions
+            if len(ids) > limit:
+                raise UnfitSuiteError(
+                    f"{what} needs {len(ids)} tokens, the base has {limit} positions",
+                    hint="shorten the prompt",
+                )
+            prompts.append(ids)
+    return prompts
 
 
 def _check_size(context: Context, layers: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from compose.delta import Array, Deltas, weighted_sum
+from compose.errors import UnfitAdapterError, UnfitSuiteError
 from compose.forward import Decoder
 from compose.gram import gram_matrices, input_of
 from compose.methods import METHODS, merge_regmean
@@ -194,6 +195,27 @@ def test_matrices_are_found_once_for_all_coalitions(
         members = tuple(each for bit, each in enumerate(context.members) if mask >> bit & 1)
         METHOD.assemble(replace(fresh, members=members))
     assert len(found) == 4 * len({input_of(layer) for layer in context.base.linears})
+
+
+def test_a_prompt_that_is_too_long_is_named(context: Context) -> None:
+    assert context.dev is not None
+    long = exact_suite("long", [prompts()[0], "a " * 70], ["?", "?"])
+    parameters = {"prompts": "all", "alpha": "0.9"}
+    with pytest.raises(UnfitSuiteError, match="suite long: item long-1 needs 70 tokens"):
+        METHOD.assemble(replace(context, dev=long, parameters=parameters, memo={}))
+
+
+def test_a_member_that_gives_layers_no_numbers_is_named(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(decoder: Decoder, prompts: Sequence[Ids], layers: Sequence[str]) -> Any:
+        found = gram_matrices(decoder, prompts, layers)
+        found[layers[0]][0, 0] = np.inf
+        return found
+
+    monkeypatch.setattr(merge_regmean, "gram_matrices", broken)
+    with pytest.raises(UnfitAdapterError, match=f"member {context.members[0].id}: what its"):
+        METHOD.assemble(replace(context, memo={}))
 
 
 def test_matrices_that_take_too_much_memory_are_refused(

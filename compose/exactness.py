@@ -105,7 +105,8 @@ def load_decoder(base: BaseModel, exactness: str, software: Mapping[str, str]) -
         software: what the lock says of versions; it names that of the exact engine.
 
     Raises:
-        IncompleteError: if the class is advisory, or the lock names another exact engine.
+        IncompleteError: if the class is advisory, the lock names another exact engine, or this
+            machine does not compute as the exact engine is specified.
         UnfitBaseError, MissingExtraError: as `Decoder.load`.
     """
     if exactness == "advisory":
@@ -117,6 +118,10 @@ def load_decoder(base: BaseModel, exactness: str, software: Mapping[str, str]) -
             f"version {exact.VERSION} is here",
             hint=f"use the release that it names: pnode {software.get('pnode', 'unknown')[:20]}",
         )
+    if exactness == "bitwise":
+        from compose.exact.selftest import check_arithmetic
+
+        check_arithmetic()
     return engine(exactness).load(base)
 
 

@@ -7,9 +7,8 @@ a time. It is slow, and only for tests.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import mpmath
@@ -46,14 +45,6 @@ def logits_of(shape: LlamaShape, weights: Mapping[str, Floats], row: Sequence[in
     head = weights.get("lm_head.weight", weights["model.embed_tokens.weight"])
     operand = rounded(head * weights["model.norm.weight"])
     return np.stack([_normed_product(shape, x, operand) for x in states]) + 0.0
-
-
-def digest_of(logits: Iterable[Floats]) -> str:
-    """Return the SHA-256 of the logits of several rows, little-endian float64 in order."""
-    state = hashlib.sha256()
-    for each in logits:
-        state.update(np.ascontiguousarray(each, dtype="<f8").tobytes())
-    return state.hexdigest()
 
 
 def bits_for(terms: int) -> int:

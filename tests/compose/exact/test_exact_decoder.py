@@ -11,13 +11,15 @@ from compose.adapter import inspect_adapter
 from compose.base import open_base
 from compose.delta import Deltas, delta_of
 from compose.exact.decoder import ExactDecoder
+from compose.exact.selftest import SHAPE, digest_of
+from compose.exact.selftest import weights as hashed_weights
 from compose.forward import Decoder
-from tests.compose.exact.models import DEMO_BASE, SHAPE, hashed_weights, vectors
+from tests.compose.exact.models import DEMO_BASE, vectors
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("mpmath")
 
-from tests.compose.exact.integers import digest_of, log_softmax, logits_of  # noqa: E402
+from tests.compose.exact.integers import log_softmax, logits_of  # noqa: E402
 
 Rows = list[list[int]]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("torch")
@@ -21,7 +23,8 @@ def test_no_setting_moves_a_bit() -> None:
     """Another BLAS; and the instructions of old processors, in a process of its own."""
     reference = run(REFERENCE)
     (openblas,) = (each for each in SETTINGS if each.openblas)
-    for setting in (openblas, SETTINGS[-1]):
+    # On busy cores two threads wait for each other.
+    for setting in (openblas, replace(SETTINGS[-1], threads=1)):
         runs = run(setting)
         cells = {name: compared(runs[name], reference[name]) for name in reference}
         assert cells["bitwise"] == ("same bits", "same")

@@ -8,7 +8,7 @@ prefix, however many coalitions ask (the prefix trie of greedy decoding).
 Model 0 is the base; member i (in id order) is model i + 1. A weight merge is a bank of one model.
 
 A rule may keep whole distributions, so no more of what is observed than `MEMO_BYTES` is kept, and
-no more than `_BATCH_BYTES` is handed to a rule at a time; a decision depends on neither.
+no more than `BATCH_BYTES` is handed to a rule at a time; a decision depends on neither.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from compose.batches import BATCH_BYTES, batches, pieces
 from compose.errors import UnfitAdapterError
 from compose.forward import Cache, Decoder, by_length
 from compose.tokens import Ids
@@ -30,9 +31,6 @@ Mask = npt.NDArray[np.bool_]
 
 MEMO_BYTES = 512 * 2**20
 CACHE_BYTES = 1024 * 2**20
-_BATCH_BYTES = 128 * 2**20
-_SHARED_BYTES = 2**20
-_MANY = 64
 _MEMO_OVERHEAD = 256
 
 
@@ -167,7 +165,7 @@ class MemberBank:
         for sequence, known in self._force(list(dict.fromkeys(sequences))):
             shape = len(known.forced), len(masks)
             speakers = np.empty(shape, np.int64)
-            for some in _pieces(shape[1], known.observed):
+            for some in pieces(shape[1], known.observed):
                 for token, observed in enumerate(known.observed):
                     present = masks[some]
                     rows = np.broadcast_to(observed, (len(present), *observed.shape))
@@ -176,15 +174,15 @@ class MemberBank:
         return [found[each] for each in sequences]
 
     def weigh(self, sequences: Sequence[Prefix], masks: Mask) -> list[tuple[Array, Array]]:
-        """Return what each coalition gives to the tokens after each prompt.
+        """Return how likely each coalition finds what follows each prompt.
 
         Args:
             sequences: prompts with at least one token after each.
             masks: which members are present in each coalition, [coalitions, members].
 
         Returns:
-            For each sequence the log-probability of each token, and the margin of each,
-            both [tokens, coalitions].
+            For each sequence the log-probability of its tokens, summed from left to right, and the
+            smallest margin, both [coalitions].
 
         Raises:
             UnfitAdapterError: naming a member whose logits are not finite.
@@ -201,7 +199,7 @@ class MemberBank:
             parts = [order[begins[number] : begins[number + 1]] for number in numbers]
             rows = np.concatenate(parts)
             local = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-            for some, seen in _batches(observed, local):
+            for some, seen in batches(observed, local):
                 yield rows[some], seen
 
     def _weigh(self, known: _Forced, masks: Mask) -> tuple[Array, Array]:
@@ -209,10 +207,13 @@ class MemberBank:
         position = np.repeat(np.arange(shape[0]), shape[1])
         coalition = np.tile(np.arange(shape[1]), shape[0])
         log_probs, margins = np.empty(len(position)), np.empty(len(position))
-        for some, seen in _batches(known.observed, position):
+        for some, seen in batches(known.observed, position):
             forced = known.forced[position[some]]
             log_probs[some], margins[some] = self.rule.weigh(seen, forced, masks[coalition[some]])
-        return log_probs.reshape(shape), margins.reshape(shape)
+        total = np.zeros(len(masks))
+        for step in log_probs.reshape(shape):
+            total += step
+        return total, margins.reshape(shape).min(axis=0)
 
     def _force(self, sequences: Sequence[Prefix]) -> Iterator[tuple[Prefix, _Forced]]:
         """Yield what is known of each sequence, a bounded number of them run at a time."""
@@ -224,7 +225,7 @@ class MemberBank:
                 missing.append(each)
         longest = max(len(each.tokens) for each in sequences)
         size = 8 * len(self._decoders) * self._decoders[0].shape.vocab_size * longest
-        step = max(1, _BATCH_BYTES // size)
+        step = max(1, BATCH_BYTES // size)
         for start in range(0, len(missing), step):
             rows = missing[start : start + step]
             for sequence, known in zip(rows, self._run_forced(rows), strict=True):
@@ -262,12 +263,12 @@ class MemberBank:
         known, self._frontier = self._frontier, {}
         kept = [number for number, each in enumerate(prefixes) if each in self._memo]
         if kept:
-            for some in _pieces(len(kept), self._memo[prefixes[kept[0]]][None]):
+            for some in pieces(len(kept), self._memo[prefixes[kept[0]]][None]):
                 numbers = kept[some]
                 yield numbers, np.stack([self._memo[prefixes[number]] for number in numbers])
         held = 0
         size = 8 * len(self._decoders) * self._decoders[0].shape.vocab_size
-        step = max(1, _BATCH_BYTES // size)
+        step = max(1, BATCH_BYTES // size)
         done = set(kept)
         missing = [number for number in range(len(prefixes)) if number not in done]
         for group in self._groups(prefixes, missing, known):
@@ -343,41 +344,3 @@ class MemberBank:
 def _speaking(rule: Rule) -> SpeakerRule:
     assert hasattr(rule, "speakers"), "a method that selects has a rule that names the speaker"
     return cast("SpeakerRule", rule)
-
-
-def _pieces(rows: int, observed: Array) -> Iterator[slice]:
-    """Yield slices of rows that are as many as fit, each as large as one of those observed."""
-    step = max(1, _BATCH_BYTES // max(1, observed[0].nbytes))
-    for start in range(0, rows, step):
-        yield slice(start, start + step)
-
-
-def _batches(observed: Array, at: Index) -> Iterator[tuple[slice, Array]]:
-    """Yield slices of rows with what is observed at each.
-
-    Args:
-        observed: [observations, models, anything].
-        at: which of them each row is at, ascending.
-
-    Where many rows are at one observation they share its memory, and are few enough for what is
-    computed of them to stay in a processor's cache.
-    """
-    starts = np.flatnonzero(np.diff(at, prepend=-1)).tolist()
-    step = max(1, _SHARED_BYTES // (8 * observed.shape[2]))
-    pending = 0
-    for start, end in zip(starts, [*starts[1:], len(at)], strict=True):
-        if end - start < _MANY:
-            continue
-        yield from _copied(observed, at, pending, start)
-        for begin in range(start, end, step):
-            some = slice(begin, min(begin + step, end))
-            seen = observed[at[begin]]
-            yield some, np.broadcast_to(seen, (some.stop - begin, *seen.shape))
-        pending = end
-    yield from _copied(observed, at, pending, len(at))
-
-
-def _copied(observed: Array, at: Index, begin: int, end: int) -> Iterator[tuple[slice, Array]]:
-    for some in _pieces(end - begin, observed):
-        rows = slice(begin + some.start, min(begin + some.stop, end))
-        yield rows, observed[at[rows]]

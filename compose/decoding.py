@@ -18,7 +18,7 @@ import numpy as np
 from compose.answering import Answer, Question, Spoken
 from compose.bank import Array, Index, Mask, MemberBank, Prefix
 from compose.errors import UnfitSuiteError
-from compose.scoring import all_margin_units, choice_margin, choose, margin_units
+from compose.scoring import all_margin_units, choice_margin, choose
 from compose.tokens import Ids, Tokens
 
 
@@ -115,7 +115,8 @@ class Decoding:
         weighed = self.bank.weigh([each for row in sequences for each in row], masks)
         answers, begin = [], 0
         for row in sequences:
-            answers.append(_best(weighed[begin : begin + len(row)], len(masks)))
+            lengths = [len(each.tokens) - each.prompt for each in row]
+            answers.append(_best(weighed[begin : begin + len(row)], lengths))
             begin += len(row)
         return answers
 
@@ -157,22 +158,16 @@ def _members(models: Iterable[int]) -> int:
     return mask
 
 
-def _best(weighed: Sequence[tuple[Array, Array]], coalitions: int) -> list[Answer]:
-    """Return the choice of each coalition, given every choice's log-probabilities and margins."""
-    sums = np.zeros((len(weighed), coalitions))
-    margins = np.full(coalitions, np.inf)
-    for row, (log_probs, leads) in enumerate(weighed):
-        for step in log_probs:
-            sums[row] += step
-        margins = np.minimum(margins, leads.min(axis=0))
-    lengths = [len(log_probs) for log_probs, _ in weighed]
+def _best(weighed: Sequence[tuple[Array, Array]], lengths: Sequence[int]) -> list[Answer]:
+    """Return the choice of each coalition, given every choice's likelihood, margin and length."""
+    margins = np.minimum.reduce([margin for _, margin in weighed])
+    sums = np.stack([log_prob for log_prob, _ in weighed], axis=1)
     answers = []
-    for scores, margin in zip(sums.T.tolist(), margins.tolist(), strict=True):
+    for scores, units in zip(sums.tolist(), all_margin_units(margins), strict=True):
         chosen = choose(scores)
         lead = choice_margin(scores)
-        units = margin_units(margin)
-        units = units if lead is None else min(units, lead)
-        answers.append(Answer(chosen, units, scores[chosen] / lengths[chosen]))
+        margin = units if lead is None else min(units, lead)
+        answers.append(Answer(chosen, margin, scores[chosen] / lengths[chosen]))
     return answers
 
 

@@ -44,7 +44,17 @@ def detection_probability(items: int, false: int, sampled: int) -> Fraction:
     """
     if not (0 <= false <= items and 0 <= sampled <= items):
         raise UsageError(f"{false} false and {sampled} sampled of {items} items makes no sense")
-    return 1 - Fraction(math.comb(items - false, sampled), math.comb(items, sampled))
+    return 1 - Fraction(*_missed(items, false, sampled))
+
+
+def _missed(items: int, false: int, sampled: int) -> tuple[int, int]:
+    """Return in how many of how many equally likely ways a sample holds no false item.
+
+    It is the same to draw the sample among all or the false ones among all; the smaller of the two
+    keeps the numbers small.
+    """
+    small, large = sorted((false, sampled))
+    return math.comb(items - large, small), math.comb(items, small)
 
 
 def sample_size(items: int, false: int, probability: Fraction) -> int:
@@ -58,8 +68,8 @@ def sample_size(items: int, false: int, probability: Fraction) -> int:
     few, enough = 0, items - false + 1
     while few < enough:
         middle = (few + enough) // 2
-        missed = math.comb(items - false, middle)
-        if missed <= (1 - probability) * math.comb(items, middle):
+        missed, ways = _missed(items, false, middle)
+        if missed <= (1 - probability) * ways:
             enough = middle
         else:
             few = middle + 1

@@ -61,9 +61,14 @@ _REFUSED: Final = (
 _GIB: Final = 1 << 30
 
 
+_LEAST: Final = 8
+"""GiB that any machine gives by default: libraries and threads reserve what they never use."""
+
+
 def _memory_here() -> int:
-    """Return how much memory the machine has, in GiB, rounded up."""
-    return -(-os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _GIB)
+    """Return how much memory the machine has, in GiB, rounded up, and no less than the least."""
+    have = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(_LEAST, -(-have // _GIB))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,8 @@ class Limits:
     """What a replay may use.
 
     `seconds` are those of a clock on the wall, `gib` the address space (by default as much as the
-    machine has memory), `tokens` how many the items that are answered again may ask to write.
+    machine has memory, at least 8), `tokens` how many the items that are answered again may ask to
+    write.
 
     Raises:
         UsageError: for a limit that is not above zero.

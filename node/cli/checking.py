@@ -204,7 +204,7 @@ def audit_command(
     "--max-memory",
     type=click.IntRange(min=1),
     metavar="GIB",
-    help="Give it this address space [as much as the machine has memory].",
+    help="Give it this address space [the memory of the machine].",
 )
 @click.option(
     "--max-tokens",

@@ -62,6 +62,11 @@ def test_the_sample_sizes_of_the_reference_table() -> None:
     assert sample_size(12_800, 128, Fraction(1)) == 12_800 - 128 + 1
 
 
+def test_a_million_items_are_no_harder() -> None:
+    assert sample_size(1_000_000, 10_000, Fraction(99, 100)) == 459
+    assert Detection(1_000_000, 500_000).rounded() == "0.9999"
+
+
 def test_a_detection_is_said_in_words() -> None:
     assert Detection(12_800, 459).describe() == (
         "if 1 % of the 12,800 items were false (128), checking 459 would find one "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -26,6 +27,7 @@ from compose.methods.text_vote import Vote
 from compose.panel import Ask, Panel, Talk
 from compose.scoring import MAX_MARGIN
 from compose.system import assemble
+from tests.compose.panel_vectors import FILE, document
 from tests.compose.scripted import Scripted, ask_all, coalitions, question, said
 from tests.compose.systems import Workshop
 
@@ -191,3 +193,7 @@ def test_panels_of_exact_models_answer_with_the_same_bits_in_any_batch(workshop:
         for suite in few:
             alone = evaluate(systems[0], suite, items_at_once=1)
             assert evaluate(systems[1], suite) == alone
+
+
+def test_procedures_give_the_frozen_vectors() -> None:
+    assert json.loads(json.dumps(document())) == json.loads(FILE.read_text("ascii"))

@@ -85,12 +85,12 @@ def agreeing(deltas: Sequence[Array], *, average: bool = True) -> Array:
     """
     total = np.zeros_like(deltas[0])
     for delta in deltas:
-        total = total + delta
+        total += delta
     elected = np.sign(total)
     agreed = np.zeros_like(total)
     count = np.zeros_like(total)
     for delta in deltas:
-        agrees = (np.sign(delta) == elected) & (elected != 0)
-        agreed = agreed + np.where(agrees, delta, 0.0)
-        count = count + agrees
+        agrees = delta * elected > 0
+        np.add(agreed, delta, out=agreed, where=agrees)
+        count += agrees
     return agreed / np.maximum(count, 1.0) if average else agreed

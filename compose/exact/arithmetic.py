@@ -25,6 +25,7 @@ of `SMALLEST`. So no denormal is ever met, which some machines flush to zero."""
 
 _ROUNDER = 1.5 * 2.0**52
 _EXPONENT = 0x7FF << 52
+_HALF = 1 << 51
 
 # 2^r = 1 + r (c1 + r (c2 + ...)) for |r| <= 1/2, minimax; relative error below 4e-9.
 _POWER = (
@@ -49,12 +50,16 @@ def bits_for(terms: int) -> int:
     return min(MAX_BITS, (SIGNIFICAND - (terms - 1).bit_length()) // 2)
 
 
-def on_grid(values: torch.Tensor, grid: float | torch.Tensor) -> torch.Tensor:
-    """Round in place to multiples of a power of two, halves to even; needs |value| <= 2^51 grid.
+def on_grid(values: torch.Tensor, grid: float) -> torch.Tensor:
+    """Round in place to multiples of a power of two, halves to even; needs |value| <= 2^51 grid."""
+    return rounded(values, _ROUNDER * grid)
 
-    At 1.5 * 2^52 * grid the spacing of float64 is the grid, so the addition does the rounding.
+
+def rounded(values: torch.Tensor, rounder: float | torch.Tensor) -> torch.Tensor:
+    """Round in place to the grid of a rounder, 1.5 * 2^52 times the grid.
+
+    The spacing of float64 there is the grid, so the addition does the rounding.
     """
-    rounder = _ROUNDER * grid
     return values.add_(rounder).sub_(rounder)
 
 
@@ -63,11 +68,11 @@ def snap(values: torch.Tensor, bits: int) -> torch.Tensor:
 
     With 2^e the smallest power of two above the row's largest magnitude, the grid is 2^(e - bits).
     """
-    return on_grid(values, _power_above(values.abs().amax(dim=-1, keepdim=True)) * 2.0**-bits)
+    return rounded(values, _rounder_of(values.abs().amax(dim=-1, keepdim=True), bits))
 
 
-def value_grid(weight: torch.Tensor, positions: int) -> torch.Tensor:
-    """Return the grid of each output of an attention's value layer, [outputs].
+def value_rounder(weight: torch.Tensor, positions: int) -> torch.Tensor:
+    """Return the rounder of each output of an attention's value layer, [outputs].
 
     Normalised states have a norm of at most sqrt(K), so by Cauchy and Schwarz no value passes
     sqrt(K) times the norm of its weights: the grid follows from the weights alone, and no input
@@ -81,7 +86,7 @@ def value_grid(weight: torch.Tensor, positions: int) -> torch.Tensor:
     squares = (weight * weight).sum(dim=-1).mul_(weight.shape[-1])
     bound = square_root(squares).mul_(1.0 + 2.0**-20)
     bits = min(22, SIGNIFICAND - NUMERATOR_BITS - (positions - 1).bit_length())
-    return _power_above(bound) * 2.0**-bits
+    return _rounder_of(bound, bits)
 
 
 def inverse_norm(snapped: torch.Tensor, eps: float) -> torch.Tensor:
@@ -182,10 +187,13 @@ def gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
     return (gate / exp(gate.neg().clamp_(-64.0, 64.0)).add_(1.0)).mul_(up)
 
 
-def _power_above(magnitudes: torch.Tensor) -> torch.Tensor:
-    """Return the smallest power of two above each magnitude, NaN for what is out of range."""
+def _rounder_of(magnitudes: torch.Tensor, bits: int) -> torch.Tensor:
+    """Return 1.5 * 2^52 * 2^(e - bits), 2^e being the smallest power of two above each magnitude.
+
+    It is made of the magnitude's exponent; NaN for what is out of range.
+    """
     import torch
 
-    bits = magnitudes.clamp(min=SMALLEST).view(torch.int64).bitwise_and_(_EXPONENT)
-    above = bits.add_(1 << 52).view(torch.float64)
-    return torch.where(magnitudes < LARGEST, above, torch.nan)
+    exponents = magnitudes.clamp(min=SMALLEST).view(torch.int64).bitwise_and_(_EXPONENT)
+    rounders = exponents.add_((53 - bits << 52) + _HALF).view(torch.float64)
+    return torch.where(magnitudes < LARGEST, rounders, torch.nan)

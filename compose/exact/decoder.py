@@ -32,7 +32,7 @@ class _Layer(NamedTuple):
     """The operands of one decoder layer, ready to multiply."""
 
     qkv: torch.Tensor
-    grid: torch.Tensor
+    rounder: torch.Tensor
     o: torch.Tensor
     gate_up: torch.Tensor
     down: torch.Tensor
@@ -118,7 +118,7 @@ class ExactDecoder(Decoder):
         turned = self._turn(qkv[:, :, : heads + shape.kv_heads], begin)
         arithmetic.snap(turned, arithmetic.bits_for(shape.head_dim))
         query, keys = turned[:, :, :heads].transpose(1, 2), turned[:, :, heads:].transpose(1, 2)
-        values = arithmetic.on_grid(qkv[:, :, heads + shape.kv_heads :], operands.grid)
+        values = arithmetic.rounded(qkv[:, :, heads + shape.kv_heads :], operands.rounder)
         values = values.transpose(1, 2)
         if past is not None:
             keys = torch.cat([past[0], keys], dim=2)
@@ -182,12 +182,12 @@ class ExactDecoder(Decoder):
         before, after = weight("input_layernorm"), weight("post_attention_layernorm")
         query = weight("self_attn.q_proj") * before * (1.0 / math.sqrt(shape.head_dim))
         values = _operand(weight("self_attn.v_proj") * before)
-        grid = arithmetic.value_grid(values.T, len(self._cosine))
+        rounder = arithmetic.value_rounder(values.T, len(self._cosine))
         return _Layer(
             qkv=torch.cat(
                 [_operand(query), _operand(weight("self_attn.k_proj") * before), values], dim=1
             ),
-            grid=grid.view(shape.kv_heads, shape.head_dim),
+            rounder=rounder.view(shape.kv_heads, shape.head_dim),
             o=_operand(weight("self_attn.o_proj")),
             gate_up=torch.cat(
                 [_operand(weight(f"mlp.{each}_proj") * after) for each in ("gate", "up")], dim=1

@@ -127,7 +127,7 @@ def test_no_state_passes_the_grid_of_its_values() -> None:
     generator = torch.Generator().manual_seed(9)
     weight = arithmetic.snap(torch.randn(7, 96, generator=generator, dtype=torch.float64), 20)
     for positions, bits in ((64, 22), (2048, 22), (2049, 21), (2**15, 18)):
-        grid = arithmetic.value_grid(weight, positions)
+        grid = arithmetic.value_rounder(weight, positions) / (1.5 * 2.0**52)
         norm = arithmetic.inverse_norm(weight, 0.0)
         values = (weight @ weight.T) * norm.T
         assert (values.diagonal().abs() <= grid * 2**bits).all()

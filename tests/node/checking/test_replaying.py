@@ -304,6 +304,18 @@ def test_no_software_excuses_a_bitwise_difference(composed: World) -> None:
     assert (replayed.verdict, replayed.exit_code) == ("mismatch", 3)
 
 
+@pytest.mark.parametrize("exactness", ["pinned", "tolerance"])
+def test_other_classes_give_the_same_outcomes_in_their_own_arithmetic(
+    composed: World, exactness: str
+) -> None:
+    node = composed.node
+    other = relock(composed, exactness)
+    replayed = node.replay(
+        forge(node, composed.compositions[MERGE], lambda each: each, about=other)
+    )
+    assert (replayed.verdict, replayed.exactness) == ("reproduced", exactness)
+
+
 def test_another_version_of_the_exact_engine_is_named(composed: World) -> None:
     with pytest.raises(IncompleteError, match="version 2 of the exact engine") as caught:
         composed.node.replay(relock(composed, "bitwise", exact="2"))

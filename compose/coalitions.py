@@ -20,7 +20,7 @@ import numpy as np
 
 from compose.adapter import Adapter
 from compose.answering import Answerer, Selector
-from compose.bank import Mask
+from compose.bank import MEMORY_BYTES, Mask
 from compose.base import BaseModel
 from compose.errors import MethodError
 from compose.evaluation import Cell, is_right, outcomes_of, question_of
@@ -46,10 +46,15 @@ class CoalitionEngine:
         suites: Sequence[Suite],
         dev: Suite | None = None,
         titles: Mapping[str, str] = NO_TITLES,
+        *,
+        memory: int = MEMORY_BYTES,
     ) -> None:
-        """Load the members once; raises as `compose.system.assemble`."""
+        """Load the members once; raises as `compose.system.assemble`.
+
+        `memory` is how many bytes may be kept beside the weights to spare forward passes.
+        """
         self._method = find_method(lock.method.name, version=lock.method.version)
-        self._context = open_context(lock, base, adapters, dev, titles)
+        self._context = replace(open_context(lock, base, adapters, dev, titles), memory=memory)
         self._suites = tuple(suites)
         self._shared: System | None = None
         self._forwards = 0
@@ -65,21 +70,28 @@ class CoalitionEngine:
         shared = self._shared.assembly.answerer.forwards if self._shared else 0
         return self._forwards + shared
 
-    def evaluate(self, masks: Iterable[int]) -> Iterator[tuple[int, Cell]]:
+    def evaluate(
+        self, masks: Iterable[int], items: range | None = None
+    ) -> Iterator[tuple[int, Cell]]:
         """Yield each mask with its outcomes per suite, in the order given.
+
+        Args:
+            masks: the coalitions.
+            items: which items, by number over all suites; by default all of them.
 
         Raises:
             NotFoundError: for a mask with a bit beyond the members.
         """
+        suites = self._suites if items is None else _within(self._suites, items)
         remaining = iter(masks)
         while block := list(islice(remaining, MASKS_AT_ONCE)):
             for mask in block:
                 self._check(mask)
             if self._method.shares_members and self._context.members:
-                yield from zip(block, self._shared_cells(block), strict=True)
+                yield from zip(block, self._shared_cells(block, suites), strict=True)
             else:
                 for mask in block:
-                    yield mask, self._assembled(mask)
+                    yield mask, self._assembled(mask, suites)
 
     def spoken(self, requests: Sequence[tuple[int, int]]) -> list[tuple[int, bool]]:
         """Return which members had a say in each answer, as a mask, and whether it is right.
@@ -118,8 +130,8 @@ class CoalitionEngine:
         )
         return assemble_context(self._method, replace(self._context, members=chosen))
 
-    def _shared_cells(self, block: Sequence[int]) -> list[Cell]:
-        return outcomes_of(self._together(), self._suites, self._present(block))
+    def _shared_cells(self, block: Sequence[int], suites: Sequence[Suite]) -> list[Cell]:
+        return outcomes_of(self._together(), suites, self._present(block))
 
     def _selector(self) -> Selector:
         if not self._method.selects:
@@ -136,10 +148,10 @@ class CoalitionEngine:
         bits = np.arange(len(self._context.members))
         return (np.array(block, dtype=object)[:, None] >> bits & 1).astype(np.bool_)
 
-    def _assembled(self, mask: int) -> Cell:
+    def _assembled(self, mask: int, suites: Sequence[Suite]) -> Cell:
         answerer = self.system(mask).assembly.answerer
         everybody = np.ones((1, answerer.members), dtype=np.bool_)
-        cell = outcomes_of(answerer, self._suites, everybody)[0]
+        cell = outcomes_of(answerer, suites, everybody)[0]
         self._forwards += answerer.forwards
         return cell
 
@@ -147,3 +159,13 @@ class CoalitionEngine:
         size = len(self._context.members)
         if not 0 <= mask < 1 << size:
             raise NotFoundError(f"coalition {mask} names a member beyond the {size} of the lock")
+
+
+def _within(suites: Sequence[Suite], items: range) -> list[Suite]:
+    """Return suites with those of their items whose numbers, over all suites, are in a range."""
+    found, begin = [], 0
+    for suite in suites:
+        low, high = max(items.start - begin, 0), max(items.stop - begin, 0)
+        found.append(replace(suite, items=suite.items[low:high]))
+        begin += len(suite.items)
+    return found

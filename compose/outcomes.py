@@ -17,6 +17,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from compose.scoring import MAX_MARGIN
 from compose.untrusted import check_keys, shown
 from ledger.encoding import canonical_json, decode_hex, parse_canonical_json
@@ -137,6 +139,12 @@ class OutcomeProof:
 def outcomes_root(outcomes: Iterable[Outcome]) -> bytes:
     """Return the RFC 6962 root over item, answer and correctness of each outcome."""
     return root_of(leaf_hash(outcome.leaf()) for outcome in outcomes)
+
+
+def pack_cell(cell: Sequence[Sequence[Outcome]]) -> bytes:
+    """Return one bit per item over all suites in order, most significant bit first."""
+    bits = np.array([outcome.correct for suite in cell for outcome in suite], dtype=np.bool_)
+    return np.packbits(bits).tobytes()
 
 
 def encode_outcomes(suite: str, outcomes: Sequence[Outcome]) -> bytes:

@@ -26,7 +26,7 @@ from node.checking.claims import (
     frontier_of,
 )
 from node.clock import Clock, utc_now
-from node.coalitioncache import CoalitionCache, coalition_key
+from node.coalitions.cache import CoalitionCache, coalition_key
 from node.composing import Progress, silent
 from node.home import Home
 from node.materials import Materials, cached_materials

@@ -16,13 +16,14 @@ from typing import Any, ClassVar, Literal
 
 from compose.adapter import Adapter
 from compose.answering import Answerer
-from compose.bank import MemberBank, Rule
+from compose.bank import MEMORY_BYTES, MemberBank, Rule
 from compose.base import BaseModel
 from compose.decoding import Decoding
 from compose.delta import Deltas, parse_weight, weighted_sum
 from compose.errors import MethodError
 from compose.forward import MAX_WEIGHT_BYTES, Decoder
 from compose.methods.speaker import Speaker
+from compose.panel import Panel, Procedure
 from compose.suite import Suite
 from compose.tokens import Tokens
 from ledger.errors import PolicyError
@@ -134,6 +135,8 @@ class Context:
     progress: Progress = silent
     memo: dict[Hashable, Any] = field(default_factory=dict)
     """What was found out about these members, for all coalitions of them."""
+    memory: int = MEMORY_BYTES
+    """Bytes that what answers may keep beside the weights; no answer depends on it."""
 
     def decoders(self) -> list[Decoder]:
         """Return the base and each member as models of their own.
@@ -164,8 +167,7 @@ class Context:
         Raises:
             PolicyError: as `decoders`.
         """
-        bank = MemberBank(self.decoders(), rule, names=self.names())
-        return Decoding(bank, self.tokens, self.base.eos_token_ids)
+        return self._decoding(self.decoders(), rule, names=self.names())
 
     def soloists(self) -> list[Decoding]:
         """Return the base and each member as something that answers by itself.
@@ -173,15 +175,23 @@ class Context:
         Raises:
             PolicyError: as `decoders`.
         """
-        return [
+        models = list(zip(self.decoders(), self.names(), strict=True))
+        banks = [
             # Who asks a soloist remembers its answers; prefixes need not be remembered as well.
-            Decoding(
-                MemberBank([decoder], Speaker(), names=[name], memo_bytes=0),
-                self.tokens,
-                self.base.eos_token_ids,
+            MemberBank(
+                [decoder],
+                Speaker(),
+                names=[name],
+                memo_bytes=0,
+                cache_bytes=self.memory // (2 * len(models)),
             )
-            for decoder, name in zip(self.decoders(), self.names(), strict=True)
+            for decoder, name in models
         ]
+        return [Decoding(bank, self.tokens, self.base.eos_token_ids) for bank in banks]
+
+    def panel(self, soloists: Sequence[Decoding], procedure: Procedure) -> Panel:
+        """Return what answers by asking soloists, and remembers what they said."""
+        return Panel(soloists, procedure, memo_bytes=self.memory // 2)
 
     def merged(
         self,
@@ -203,13 +213,23 @@ class Context:
 
     def one_model(self, deltas: Deltas) -> Decoding:
         """Return what answers as the base with deltas added."""
-        bank = MemberBank([self.decoder.with_deltas(deltas)], Speaker(), names=["merged model"])
-        return Decoding(bank, self.tokens, self.base.eos_token_ids)
+        return self.speaking(self.decoder.with_deltas(deltas), "merged model")
+
+    def speaking(self, decoder: Decoder, name: str) -> Decoding:
+        """Return what answers as one model; errors call it `name`."""
+        return self._decoding([decoder], Speaker(), names=[name])
 
     def weighted_sum(self, coefficients: Sequence[Fraction]) -> Deltas:
         """Return the weighted sum of the members' deltas, in id order."""
         deltas = [member.deltas for member in self.members]
         return weighted_sum(list(zip(deltas, coefficients, strict=True)))
+
+    def _decoding(self, decoders: Sequence[Decoder], rule: Rule, *, names: list[str]) -> Decoding:
+        memo = self.memory // 3
+        bank = MemberBank(
+            decoders, rule, names=names, memo_bytes=memo, cache_bytes=self.memory - memo
+        )
+        return Decoding(bank, self.tokens, self.base.eos_token_ids)
 
     def number(self, name: str) -> Fraction:
         """Return the exact value of a numeric parameter."""

@@ -71,8 +71,7 @@ class RouteArrow(Method):
             for layer, found in experts.items()
         }
         decoder = context.decoder.with_gates(gates)
-        bank = MemberBank([decoder], Speaker(), names=["gated model"])
-        answerer = Decoding(bank, context.tokens, context.base.eos_token_ids)
+        answerer = context.speaking(decoder, "gated model")
         return Assembly(answerer, {"prototypes": _digest(experts)})
 
 

@@ -24,7 +24,7 @@ from compose.answering import Answer, Question, Spoken
 from compose.bank import Mask
 from compose.methods.alone import Record, record_alone
 from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
-from compose.panel import Ask, Panel, Talk, with_margins
+from compose.panel import Ask, Talk, with_margins
 from compose.scoring import MAX_MARGIN, UNITS_PER_NAT, margin_units
 
 
@@ -56,7 +56,7 @@ class RouteCascade(Method):
             order.sort(key=lambda model: (correct[model - 1], model))
         named = {each.id: limit for each, limit in zip(context.members, limits, strict=True)}
         state = {**record.state(context), "thresholds": named}
-        return Assembly(Panel(soloists, Cascade(order, limits)), state)
+        return Assembly(context.panel(soloists, Cascade(order, limits)), state)
 
 
 def thresholds(record: Record, quantile: Fraction) -> list[int]:

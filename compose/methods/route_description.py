@@ -30,7 +30,7 @@ from compose.answering import Question
 from compose.bank import Mask
 from compose.methods.method import Assembly, Context, Method, Number, Parameters
 from compose.methods.routing import routed
-from compose.panel import Panel, Talk
+from compose.panel import Talk
 from ledger.encoding import canonical_json
 
 WIDTH = 2**18
@@ -61,7 +61,7 @@ class RouteDescription(Method):
         titles = {member.id: context.titles[member.id] for member in context.members}
         described = Described(list(titles.values()), float(context.number("threshold")))
         digest = hashlib.sha256(canonical_json(titles)).hexdigest()
-        return Assembly(Panel(context.soloists(), described), {"titles": digest})
+        return Assembly(context.panel(context.soloists(), described), {"titles": digest})
 
 
 class Described:

@@ -30,7 +30,7 @@ from compose.errors import MethodError
 from compose.methods.method import Assembly, Context, Method
 from compose.methods.router import PARAMETERS, Router
 from compose.methods.routing import routed
-from compose.panel import Panel, Talk
+from compose.panel import Talk
 from compose.scoring import MAX_MARGIN
 from compose.tokens import Tokens
 from ledger.encoding import canonical_json
@@ -61,7 +61,7 @@ class TextChain(Method):
         document = canonical_json([sorted(form.stages), list(form.ending)])
         state = {**router.state(), "form": hashlib.sha256(document).hexdigest()}
         chain = Chain(form, router, context.tokens)
-        return Assembly(Panel(context.soloists(), chain), state)
+        return Assembly(context.panel(context.soloists(), chain), state)
 
 
 class Form(NamedTuple):

@@ -27,7 +27,7 @@ from compose.answering import Answer, Question, Spoken
 from compose.bank import Mask
 from compose.methods.alone import record_alone
 from compose.methods.method import Assembly, Context, Method, Number, Option, Parameters
-from compose.panel import Ask, Panel, Talk, bits
+from compose.panel import Ask, Talk, bits
 from compose.scoring import MAX_MARGIN
 from ledger.encoding import canonical_json
 
@@ -76,7 +76,7 @@ class TextRefine(Method):
         style = STYLES[context.parameters["style"]]
         procedure = Refine(record.ranking(), style, int(context.number("rounds")))
         templates = hashlib.sha256(canonical_json(list(style))).hexdigest()
-        return Assembly(Panel(soloists, procedure), {**record.state(context), "style": templates})
+        return Assembly(context.panel(soloists, procedure), {**record.state(context), "style": templates})
 
 
 class Refine:

@@ -20,7 +20,7 @@ from compose.answering import Question, Spoken, compared
 from compose.bank import Index, Mask
 from compose.methods.alone import record_alone
 from compose.methods.method import Assembly, Context, Method, Parameters
-from compose.panel import Ask, Panel, Talk, bits, with_margins
+from compose.panel import Ask, Talk, bits, with_margins
 from compose.scoring import MAX_MARGIN
 
 
@@ -39,7 +39,7 @@ class TextVote(Method):
         """Rank the members and gather them."""
         soloists = context.soloists()
         record = record_alone(context, soloists)
-        return Assembly(Panel(soloists, Vote(record.ranking())), record.state(context))
+        return Assembly(context.panel(soloists, Vote(record.ranking())), record.state(context))
 
 
 class Vote:

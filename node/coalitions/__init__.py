@@ -1,0 +1,1 @@
+"""Evaluating the coalitions of a lock: remembered, and spread over processes or a cluster."""

@@ -398,12 +398,16 @@ class Node:
         budget: int | None = None,
         confidence: str = "0.95",
         until: str | None = None,
+        jobs: int = 1,
+        memory: int = 1536,
     ) -> Attributed:
         """Compute and record what each member of a composition is worth.
 
-        `until` ends sampling before the budget does: a half-width, `items` or `ranks`.
+        `until` ends sampling before the budget does: a half-width, `items` or `ranks`. `jobs`
+        processes evaluate, each keeping up to `memory` MiB beside the weights.
         """
         from node.attributing import attribute
+        from node.coalitions.spread import Spread
 
         self._check_daemon()
         attributed = attribute(
@@ -413,6 +417,7 @@ class Node:
             budget=budget,
             confidence=confidence,
             until=until,
+            spread=Spread(jobs, memory),
             progress=self._progress,
             clock=self._clock,
         )

@@ -9,8 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from ledger.entry import Entry
 from ledger.errors import UsageError
 from ledger.log import Log, resolve_id
@@ -27,6 +25,7 @@ from node.checking.claims import (
 )
 from node.clock import Clock, utc_now
 from node.coalitions.cache import CoalitionCache, coalition_key
+from node.coalitions.spread import ALONE, Spread
 from node.composing import Progress, silent
 from node.home import Home
 from node.materials import Materials, cached_materials
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from attribution.growing import Answer
     from compose.coalitions import CoalitionEngine
     from compose.lock import Lock
-    from compose.outcomes import Outcome
     from node.storage.pinning import DaemonPins
 
 EstimatorName = Literal["auto", "exact", "permutation", "stratified", "gaussian-process"]
@@ -69,6 +67,7 @@ def attribute(
     budget: int | None = None,
     confidence: str = "0.95",
     until: str | None = None,
+    spread: Spread = ALONE,
     progress: Progress = silent,
     clock: Clock = utc_now,
 ) -> Attributed:
@@ -77,22 +76,26 @@ def attribute(
     Raises:
         UsageError: if the id is not a composition.
         IncompleteError: if an artifact is missing.
+        PnodeError: if workers are lost again and again; what was evaluated is kept.
     """
     from attribution.attribute import attribute as compute
 
     subject = _subject(home, prefix)
     lock = subject.lock
     materials = cached_materials(home, lock)
-    with closing(CoalitionCache(home.cache)) as cache:
+    with (
+        closing(CoalitionCache(home.cache)) as cache,
+        closing(_Evaluation(home, lock, materials, cache, spread)) as evaluation,
+    ):
         result = compute(
-            _source(lock, materials, cache),
+            _source(lock, materials, evaluation),
             estimator=estimator,
             budget=budget,
             confidence=confidence,
             until=until,
             seed=subject.seed,
             identical=_identical(materials),
-            progress=lambda done, total: progress("coalitions", done, total),
+            progress=lambda done, total: progress(evaluation.step, done, total),
         )
     check_whole_coalition(result.table, subject.composition, subject.ledger, home.store)
     return _publish(home, subject, result, clock)
@@ -130,22 +133,18 @@ def _subject(home: Home, prefix: str) -> _Subject:
     return _Subject(placed.entry, lock, ledger, authors, root.hex())
 
 
-def _source(lock: Lock, materials: Materials, cache: CoalitionCache) -> TableSource:
+def _source(lock: Lock, materials: Materials, evaluation: _Evaluation) -> TableSource:
     from attribution.filling import TableSource
     from attribution.game import Suite
-    from compose.methods import find_method
 
-    method = find_method(lock.method.name, version=lock.method.version)
-    keys = _Keys(lock, fitted_once=method.semantics != "re-assembled")
-    evaluation = _Evaluation(lock, materials, keys, cache)
     suites = zip(lock.suites, materials.suites, strict=True)
     return TableSource(
         lock=lock.cid(),
         players=tuple(member.id for member in lock.members),
         suites=tuple(Suite(locked.id, suite.name, len(suite.items)) for locked, suite in suites),
         evaluate=evaluation.evaluate,
-        known=_Known(keys, cache),
-        ask=evaluation.ask if method.selects else None,
+        known=evaluation.known,
+        ask=evaluation.ask if evaluation.selects else None,
     )
 
 
@@ -182,20 +181,56 @@ class _Evaluation:
     """Evaluates coalitions of one lock; the members are loaded when first needed, once."""
 
     def __init__(
-        self, lock: Lock, materials: Materials, keys: _Keys, cache: CoalitionCache
+        self,
+        home: Home,
+        lock: Lock,
+        materials: Materials,
+        cache: CoalitionCache,
+        spread: Spread,
     ) -> None:
+        from compose.methods import find_method
+
+        method = find_method(lock.method.name, version=lock.method.version)
         self._lock = lock
         self._materials = materials
-        self._keys = keys
+        self._keys = _Keys(lock, fitted_once=method.semantics != "re-assembled")
         self._cache = cache
+        self._memory = spread.memory_bytes
         self._loaded: CoalitionEngine | None = None
+        self._executor = spread.executor(
+            home,
+            lock.cid(),
+            items=sum(len(suite.items) for suite in materials.suites),
+            together=method.shares_members,
+        )
+        self.known = _Known(self._keys, cache)
+        self.selects = method.selects
+
+    @property
+    def step(self) -> str:
+        """What is happening, for people."""
+        losses = self._executor.losses if self._executor else 0
+        return f"coalitions ({losses} workers lost and replaced)" if losses else "coalitions"
 
     def evaluate(self, masks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """Yield outcomes, remembering each batch as soon as it is there."""
-        for mask, cell in self._engine().evaluate(masks):
-            packed = pack_cell(cell)
+        """Yield outcomes, remembering each as soon as it is there."""
+        for mask, packed in self._rows(masks):
             self._cache.put(self._keys.of(mask), packed)
             yield mask, packed
+
+    def close(self) -> None:
+        """End the workers, if there are any."""
+        if self._executor is not None:
+            self._executor.close()
+
+    def _rows(self, masks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        if self._executor is not None:
+            yield from self._executor.evaluate(masks)
+            return
+        from compose.outcomes import pack_cell
+
+        for mask, cell in self._engine().evaluate(masks):
+            yield mask, pack_cell(cell)
 
     def ask(self, requests: Sequence[tuple[int, int]]) -> list[Answer]:
         """Return who had a say in single answers of coalitions, and whether they are right."""
@@ -209,15 +244,15 @@ class _Evaluation:
         if self._loaded is None:
             given = self._materials
             self._loaded = CoalitionEngine(
-                self._lock, given.base, given.adapters, given.suites, given.dev, given.titles
+                self._lock,
+                given.base,
+                given.adapters,
+                given.suites,
+                given.dev,
+                given.titles,
+                memory=self._memory,
             )
         return self._loaded
-
-
-def pack_cell(cell: Sequence[Sequence[Outcome]]) -> bytes:
-    """Return one bit per item over all suites in order, most significant bit first."""
-    bits = np.array([outcome.correct for suite in cell for outcome in suite], dtype=np.bool_)
-    return np.packbits(bits).tobytes()
 
 
 def _identical(materials: Materials) -> list[list[str]]:

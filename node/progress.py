@@ -37,6 +37,7 @@ class Progress:
         self._clock = clock
         self._step = ""
         self._started = 0.0
+        self._first = 0
         self._shown = 0.0
         self._drawn = False
 
@@ -58,12 +59,12 @@ class Progress:
         now = self._clock()
         if step != self._step:
             self.close()
-            self._step, self._started = step, now
+            self._step, self._started, self._first = step, now, done
             # A terminal shows a step at once; a log only hears of those that last.
             self._shown = now - _PLAIN_SECONDS if self._tty else now
         if now - self._shown >= (_REDRAW_SECONDS if self._tty else _PLAIN_SECONDS):
             self._shown = now
-            self._draw(describe(step, done, total, now - self._started))
+            self._draw(describe(step, done, total, now - self._started, self._first))
 
     def close(self) -> None:
         """End the current step and leave no half-drawn line."""
@@ -83,15 +84,28 @@ class Progress:
         self._drawn = True
 
 
-def describe(step: str, done: int, total: int, elapsed: float) -> str:
-    """Return one line: name, count, and the time left if it can be estimated."""
+def describe(step: str, done: int, total: int, elapsed: float, first: int = 0) -> str:
+    """Return one line: name, count, and the rate and the time left if they can be estimated.
+
+    `first` units were done before the time began.
+    """
     if not total:
         return f"{step}: {done}" if done else step
     line = f"{step}: {done} of {total}"
+    new = done - first
     # The first units of a step often carry the work of all, so an estimate from few misleads.
-    if total <= done * 20 and done < total:
-        line += f", about {duration(elapsed / done * (total - done))} left"
+    if total - first <= new * 20 and done < total and elapsed > 0:
+        left = duration(elapsed / new * (total - done))
+        line += f", {_rate(new / elapsed)}, about {left} left"
     return line
+
+
+def _rate(each_second: float) -> str:
+    if each_second >= 1:
+        return f"{each_second:.3g} a second"
+    if each_second >= 1 / 60:
+        return f"{each_second * 60:.2g} a minute"
+    return f"{each_second * 3600:.2g} an hour"
 
 
 def duration(seconds: float) -> str:

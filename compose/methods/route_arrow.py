@@ -27,11 +27,9 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from compose.bank import Array, MemberBank
-from compose.decoding import Decoding
+from compose.bank import Array
 from compose.errors import UnfitAdapterError
 from compose.methods.method import Assembly, Context, Member, Method, Number, Option, Parameters
-from compose.methods.speaker import Speaker
 from compose.streams import draw
 
 if TYPE_CHECKING:

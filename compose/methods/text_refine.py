@@ -76,7 +76,9 @@ class TextRefine(Method):
         style = STYLES[context.parameters["style"]]
         procedure = Refine(record.ranking(), style, int(context.number("rounds")))
         templates = hashlib.sha256(canonical_json(list(style))).hexdigest()
-        return Assembly(context.panel(soloists, procedure), {**record.state(context), "style": templates})
+        return Assembly(
+            context.panel(soloists, procedure), {**record.state(context), "style": templates}
+        )
 
 
 class Refine:

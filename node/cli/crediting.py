@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     "attribute",
     "pnode attribute bafkreih4a7bq",
     "pnode attribute bafkreih4a7bq --budget 500 --until items --confidence 0.9",
+    "pnode attribute bafkreih4a7bq --jobs 4",
 )
 @click.argument("id", type=ENTRY_ID)
 @click.option(
@@ -46,6 +47,22 @@ if TYPE_CHECKING:
     help="Stop sampling earlier: at a half-width such as 0.01; 'items', once sampling errs a third "
     "as much as the items; 'ranks', once the groups stay the same.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1, max=1024),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Evaluate in N processes; the values are the same.",
+)
+@click.option(
+    "--memory",
+    type=click.IntRange(min=1),
+    default=1536,
+    show_default=True,
+    metavar="MIB",
+    help="What each process may keep beside the weights, to compute nothing twice.",
+)
 def attribute_command(
     session: Session,
     id: str,
@@ -53,16 +70,25 @@ def attribute_command(
     budget: int | None,
     confidence: str,
     until: str | None,
+    jobs: int,
+    memory: int,
 ) -> None:
     """Compute what each contribution was worth.
 
     ID is a composition. Coalitions of its members are evaluated (or taken from the cache), and the
     table, the values with their intervals and the estimator are recorded and signed. Exact values
-    are fractions; decimals are for reading.
+    are fractions; decimals are for reading. Every coalition is kept as soon as it is evaluated: a
+    run that was interrupted goes on where it ended.
     """
     node = session.node()
     attributed = node.attribute(
-        id, estimator=estimator, budget=budget, confidence=confidence, until=until
+        id,
+        estimator=estimator,
+        budget=budget,
+        confidence=confidence,
+        until=until,
+        jobs=jobs,
+        memory=memory,
     )
     names = {line.author: line.name for line in node.list()}
     values = to_record(attributed.values)

@@ -70,9 +70,7 @@ class Division:
             step = max(LEAST_ITEMS, -(-items // (TASKS_OF_A_WORKER * workers)))
         self._slices = [(at, min(at + step, items)) for at in range(0, items, step)]
         blocks = [tuple(masks[at : at + size]) for at in range(0, len(masks), size)]
-        self._pending = {
-            cut: deque(Task(block, *cut) for block in blocks) for cut in self._slices
-        }
+        self._pending = {cut: deque(Task(block, *cut) for block in blocks) for cut in self._slices}
         self._blocks = {block[0]: _Block(block) for block in blocks}
         self._owners: dict[tuple[int, int], int] = {}
         self._losses: dict[Task, int] = {}
@@ -110,9 +108,7 @@ class Division:
         del self._blocks[task.masks[0]]
         if len(self._slices) == 1:
             return list(zip(block.masks, parts, strict=True))
-        bits = [
-            _unpacked(block.parts[first], last - first) for first, last in self._slices
-        ]
+        bits = [_unpacked(block.parts[first], last - first) for first, last in self._slices]
         packed = np.packbits(np.concatenate(bits, axis=1), axis=1)
         return [(mask, row.tobytes()) for mask, row in zip(block.masks, packed, strict=True)]
 

@@ -10,7 +10,7 @@ number of times. An error that a worker reports is the error of the evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -72,7 +72,10 @@ class Workers(Protocol):
 
 
 class Executor:
-    """Evaluates coalitions by up to `count` workers, which stay until it is closed."""
+    """Evaluates coalitions by up to `count` workers, which stay until it is closed.
+
+    `losses` counts the workers that were lost.
+    """
 
     def __init__(
         self,
@@ -81,7 +84,6 @@ class Executor:
         count: int,
         items: int,
         together: bool,
-        report: Callable[[str], None],
     ) -> None:
         """Start nothing yet.
 
@@ -90,13 +92,12 @@ class Executor:
             count: how many at most.
             items: how many the suites have.
             together: see `Division`.
-            report: is told of workers that were lost.
         """
+        self.losses = 0
         self._workers = workers
         self._count = count
         self._items = items
         self._together = together
-        self._report = report
         self._idle: list[int] = []
         self._starting: set[int] = set()
         self._failed_starts = 0
@@ -107,19 +108,17 @@ class Executor:
         Raises:
             PnodeError: what a worker reports, or if workers are lost again and again.
         """
-        division = Division(
-            masks, self._items, together=self._together, workers=self._count
-        )
+        division = Division(masks, self._items, together=self._together, workers=self._count)
         busy: dict[int, Task] = {}
         try:
             while division.waiting or busy:
                 self._spread(division, busy)
                 worker, event = self._workers.wait()
                 task = busy.pop(worker, None)
-                self._starting.discard(worker)
                 if isinstance(event, Lost):
-                    self._lost(event, task, division)
+                    self._lost(worker, event, task, division)
                     continue
+                self._starting.discard(worker)
                 self._failed_starts = 0
                 self._idle.append(worker)
                 if isinstance(event, Done):
@@ -144,20 +143,23 @@ class Executor:
         while len(self._starting) < wanted:
             self._starting.add(self._workers.start())
 
-    def _lost(self, event: Lost, task: Task | None, division: Division) -> None:
-        if task is None:
+    def _lost(self, worker: int, event: Lost, task: Task | None, division: Division) -> None:
+        self.losses += 1
+        losses, what = 0, "an idle worker"
+        if task is not None:
+            losses, what = division.lost(task), _named(task)
+        elif worker in self._starting:
+            self._starting.remove(worker)
             self._failed_starts += 1
-            losses = self._failed_starts
+            losses, what = self._failed_starts, "a worker that was loading"
         else:
-            losses = division.lost(task)
-        what = "a worker that was loading" if task is None else _named(task)
+            self._idle.remove(worker)
         if losses >= MOST_LOSSES:
             raise PnodeError(
                 f"{what}: lost {losses} times with its worker, which {event.reason}",
                 hint="what was evaluated is kept: free memory, or use fewer workers or less "
                 "--memory, and run the same command again",
             )
-        self._report(f"{what}: its worker {event.reason}; trying again")
 
 
 def _named(task: Task) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO
 
 from node.coalitions.division import Task
@@ -47,22 +48,17 @@ class _Process:
     def write(self, line: str) -> None:
         """Write a line; to a process that is gone, nothing, and reading will tell."""
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             self._process.stdin.write(f"{line}\n".encode("ascii"))
             self._process.stdin.flush()
-        except BrokenPipeError:
-            return
 
-    def end(self) -> str:
-        """Kill it if it runs, and return how it ended."""
-        killed = self._process.poll() is None
-        if killed:
+    def end(self, *, kill: bool) -> str:
+        """End it if it still runs, and return how it ended."""
+        if kill:
             self._process.kill()
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         self.output.close()
         status = self._process.wait()
         self._errors.seek(0)
@@ -106,23 +102,23 @@ class Processes:
         worker: int = key.data
         line = self._running[worker].output.readline()
         if not line.endswith(b"\n"):
-            return worker, Lost(self._ended(worker))
+            return worker, Lost(self._ended(worker, kill=False))
         return worker, event_of(line.decode("ascii"))
 
     def stop(self, worker: int) -> None:
         """End a worker."""
-        self._ended(worker)
+        self._ended(worker, kill=True)
 
     def close(self) -> None:
         """End all workers."""
         for worker in list(self._running):
-            self._ended(worker)
+            self._ended(worker, kill=True)
         self._selector.close()
 
-    def _ended(self, worker: int) -> str:
+    def _ended(self, worker: int, *, kill: bool) -> str:
         process = self._running.pop(worker)
         self._selector.unregister(process.output)
-        return process.end()
+        return process.end(kill=kill)
 
 
 def _signal(number: int) -> str:

@@ -57,7 +57,7 @@ def test_a_terminal_is_redrawn_and_left_clean(clock: Clock) -> None:
     assert "\n" not in stream.getvalue()
     assert [part.strip() for part in parts if part.strip()] == [
         "load: 0 of 2",
-        "load: 1 of 2, about 1 s left",
+        "load: 1 of 2, 1 a second, about 1 s left",
     ]
     assert stream.getvalue().endswith(" " * 79 + "\r")
 
@@ -73,7 +73,17 @@ def test_a_new_name_begins_a_new_step(clock: Clock) -> None:
     assert stream.getvalue() == ""
     clock.now += 4
     progress("evaluate", 2, 4)
-    assert stream.getvalue() == "evaluate: 2 of 4, about 8 s left\n"
+    assert stream.getvalue() == "evaluate: 2 of 4, 15 a minute, about 8 s left\n"
+
+
+def test_what_was_done_before_is_no_part_of_the_rate() -> None:
+    expected = "coalitions: 60 of 80, 2 a second, about 10 s left"
+    assert describe("coalitions", 60, 80, 5.0, first=50) == expected
+    assert describe("coalitions", 50, 80, 5.0, first=50) == "coalitions: 50 of 80"
+
+
+def test_slow_steps_count_by_the_hour() -> None:
+    assert describe("coalitions", 1, 2, 3600.0).startswith("coalitions: 1 of 2, 1 an hour,")
 
 
 def test_off_writes_nothing() -> None:

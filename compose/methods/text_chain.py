@@ -26,7 +26,6 @@ import numpy as np
 
 from compose.answering import Question, Spoken, compared
 from compose.bank import Mask
-from compose.errors import MethodError
 from compose.methods.method import Assembly, Context, Method
 from compose.methods.router import PARAMETERS, Router
 from compose.methods.routing import routed
@@ -55,8 +54,7 @@ class TextChain(Method):
     def assemble(self, context: Context) -> Assembly:
         """Learn how prompts are built, fit the router, and gather the members."""
         router = Router.fit(context)
-        if context.dev is None:
-            raise MethodError("text.chain needs a dev suite")
+        assert context.dev is not None, "there would be no router"
         form = Form.of(item.prompt for item in context.dev.items)
         document = canonical_json([sorted(form.stages), list(form.ending)])
         state = {**router.state(), "form": hashlib.sha256(document).hexdigest()}

@@ -74,3 +74,22 @@ def test_a_question_has_no_gold_answer(workshop: Workshop) -> None:
         for item in suite.items[:3]:
             other = replace(item, answer=1 if suite.scorer == "choice" else "other")
             assert question_of(suite, other) == question_of(suite, item)
+
+
+@pytest.mark.parametrize(
+    "method", ["logit.select", "route.cascade", "route.trained", "text.chain", "text.vote"]
+)
+def test_by_default_more_than_one_member_has_a_say(workshop: Workshop, method: str) -> None:
+    """Bug h: a default in the wrong unit, by which the second model was never asked."""
+    lock = workshop.lock(method)
+    engine = CoalitionEngine(lock, workshop.base, workshop.adapters, workshop.suites, workshop.dev)
+    items = range(sum(len(suite.items) for suite in workshop.suites))
+    said = engine.spoken([(item, 0b1111) for item in items])
+    assert len({speakers for speakers, _ in said}) > 1
+
+
+@pytest.mark.parametrize("method", ["logit.fuse", "logit.contrast", "route.arrow", "text.refine"])
+def test_by_default_a_mixture_is_none_of_its_members(workshop: Workshop, method: str) -> None:
+    mixed = workshop.answers(workshop.assemble(method, **STYLE.get(method, {})))
+    for member in workshop.ids:
+        assert workshop.answers(workshop.assemble("merge.linear", [member])) != mixed

@@ -289,6 +289,13 @@ def test_a_delimiter_must_be_one_token(workshop: Workshop) -> None:
         ("logit.select", {"threshold": "-1"}, "nat"),
         ("route.trained", {"steps": "1.5"}, "whole"),
         ("route.switch", {"delimiter": ""}, "1 to 64"),
+        ("route.cascade", {"quantile": "25"}, "share of a member's dev answers"),
+        ("route.description", {"threshold": "1.5"}, "cosine"),
+        ("route.arrow", {"top_k": "1.5"}, "whole"),
+        ("logit.fuse", {"form": "sum"}, "mean, delta"),
+        ("logit.contrast", {"k": "0"}, "pairs"),
+        ("text.refine", {"rounds": "9"}, "rounds before the conclusion"),
+        ("text.vote", {"k": "5"}, "unknown parameter 'k'"),
     ],
 )
 def test_parameters_have_names_units_and_ranges(

@@ -152,6 +152,18 @@ def test_a_route_counts_the_lead_over_rivals_that_say_otherwise() -> None:
     assert ask_all(procedure({1: 0.0, 2: 0.0, 3: 1.0}), "0") == [said("y", 400)]
 
 
+def test_a_route_names_a_model_by_number() -> None:
+    """Bug a: 'model 3 of 32' was read as 32, since choices were looked for in free text."""
+    scores = np.zeros(33)
+    scores[3] = 1.0
+
+    def talk(asked: Question, present: Mask) -> Talk:
+        return (yield from routed(asked, scores, present))
+
+    panel = Panel([Scripted(said(f"model {n} of 32")) for n in range(33)], talk)
+    assert ask_all(panel, "0")[0].value == "model 3 of 32"
+
+
 def test_the_member_whose_description_is_most_like_the_prompt_answers() -> None:
     described = Described(["Rotate left", "Rotate right", "Sort letters"], 0.0)
 

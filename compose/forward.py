@@ -170,12 +170,14 @@ class Decoder:
 
         What stands at and after the end of a shorter row is padding, without meaning.
         """
-        return np.concatenate([self._all(chunk, head=True) for chunk in self._padded(ids)])
+        chunks = self._chunks(_padded(ids), scored=max(map(len, ids)))
+        return np.concatenate([self._all(chunk, head=True) for chunk in chunks])
 
     @_inference_only
     def states(self, ids: Sequence[Sequence[int]]) -> Array:
         """Return the hidden states after the last norm, [rows, longest row, hidden]."""
-        return np.concatenate([self._all(chunk, head=False) for chunk in self._padded(ids)])
+        chunks = self._chunks(_padded(ids), scored=0)
+        return np.concatenate([self._all(chunk, head=False) for chunk in chunks])
 
     def last_logits(self, ids: Sequence[Sequence[int]]) -> Array:
         """Return the logits after the last token of each row, [rows, vocabulary]."""
@@ -190,7 +192,7 @@ class Decoder:
         import torch
 
         outputs, caches = [], []
-        for chunk in self._chunks(ids):
+        for chunk in self._chunks(ids, scored=1):
             states, cache = self._blocks(torch.tensor(chunk), None)
             outputs.append(self._head(states[:, -1]).double().numpy())
             caches.append(cache)
@@ -232,16 +234,17 @@ class Decoder:
         result: Array = output.double().numpy()
         return result
 
-    def _padded(self, ids: Sequence[Sequence[int]]) -> Iterator[list[list[int]]]:
-        width = max(map(len, ids))
-        yield from self._chunks([[*row, *([0] * (width - len(row)))] for row in ids])
+    def _chunks(self, ids: Sequence[Sequence[int]], scored: int) -> Iterator[list[list[int]]]:
+        """Yield rows in batches whose largest activation stays within a fixed size.
 
-    def _chunks(self, ids: Sequence[Sequence[int]]) -> Iterator[list[list[int]]]:
-        """Yield rows in batches whose largest activation stays within a fixed size."""
+        Args:
+            ids: rows of one length.
+            scored: at how many positions of a row logits are computed.
+        """
         length, shape = len(ids[0]), self.shape
         self._check_length(length)
-        widest = max(shape.vocab_size, shape.intermediate_size, shape.heads * length)
-        step = max(1, self.activation_bytes // (8 * 4 * length * widest))
+        widest = length * max(shape.intermediate_size, shape.heads * length)
+        step = max(1, self.activation_bytes // (8 * 4 * max(widest, scored * shape.vocab_size)))
         for start in range(0, len(ids), step):
             yield [list(row) for row in ids[start : start + step]]
 
@@ -355,6 +358,11 @@ class Float32Decoder(Decoder):
 
     bytes_per_weight = 4
     dtype = "float32"
+
+
+def _padded(ids: Sequence[Sequence[int]]) -> list[list[int]]:
+    width = max(map(len, ids))
+    return [[*row, *([0] * (width - len(row)))] for row in ids]
 
 
 def by_length(ids: Sequence[Sequence[int]]) -> list[list[int]]:

@@ -12,7 +12,7 @@ error is the posterior's, scaled to the data.
 
 This is a model: it has no sampling guarantee, and is the better the more a game is smooth. Below
 about ten coalitions for each player it errs far less than what makes no assumption; above, use
-`stratified`. rho = (1-r)/(1+r) with r = 1.5/n gives interactions of three players about as much
+`stratified`. rho = (1-r)/(1+r) with r = 1/n gives interactions of three players about as much
 weight as merges of adapters showed; the nugget stands for finer structure. Neither is fitted.
 """
 
@@ -35,7 +35,7 @@ VERSION: Final = "1"
 MAX_PAIRS: Final = 2048
 PER_PLAYER: Final = 10
 """Up to so many coalitions for each player this is the better estimate."""
-_REACH: Final = 1.5
+_REACH: Final = 1.0
 _NUGGET: Final = 0.03
 
 

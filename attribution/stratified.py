@@ -32,7 +32,7 @@ from attribution.ordered import Floats, product, row_sums, solve, total
 from attribution.strata import MIN_PAIRS, Pair, StratifiedPlan
 from attribution.table import CoalitionTable
 
-FOLDS: Final = 4
+FOLDS: Final = 8
 _REST_BITS: Final = 20
 _VARIANCE_BITS: Final = 96
 _RIDGE: Final = 0.5

@@ -14,12 +14,19 @@ from numpy.typing import NDArray
 Coalitions = NDArray[np.bool_]
 Game = Callable[[Coalitions], NDArray[np.bool_]]
 
-ITEMS = {"vote": 200, "router": 300, "weighted": 1, "logit": 300}
+ITEMS = {"vote": 200, "router": 300, "weighted": 1, "logit": 300, "merge": 300}
 
 
 def game(name: str, players: int) -> Game:
-    """Return a game: `vote`, `router`, `weighted` or `logit`."""
-    return {"vote": vote, "router": router, "weighted": weighted, "logit": logit}[name](players)
+    """Return a game: `vote`, `router`, `weighted`, `logit` or `merge`."""
+    games = {
+        "vote": vote,
+        "router": router,
+        "weighted": weighted,
+        "logit": logit,
+        "merge": merge,
+    }
+    return games[name](players)
 
 
 def ballots(players: int) -> NDArray[np.int64]:
@@ -90,5 +97,37 @@ def logit(players: int) -> Game:
     def play(coalitions: Coalitions) -> NDArray[np.bool_]:
         flat = coalitions.astype(np.float64) @ lead.reshape(players, -1)
         return np.asarray((flat.reshape(len(coalitions), -1, 3) > 0).all(axis=2))
+
+    return play
+
+
+def merge(players: int) -> Game:
+    """Sums of low-rank updates to a small network; each mends a part of what the base gets wrong.
+
+    The base is a teacher with noise on its weights. An update takes away some of the noise in a few
+    directions of its own and adds some noise; they overlap, and together overshoot here and there.
+    """
+    source = np.random.default_rng(40 + players)
+    width, classes, rank = 24, 4, 3
+    inputs = source.normal(size=(ITEMS["merge"], width))
+    teacher = source.normal(size=(width, width)) / width**0.5
+    head = source.normal(size=(width, classes))
+    answer = (np.tanh(inputs @ teacher) @ head).argmax(axis=1)
+    wrong = 2.0 * source.normal(size=(width, width)) / width**0.5
+    base = teacher + wrong
+    updates = []
+    for _ in range(players):
+        directions = np.linalg.qr(source.normal(size=(width, rank)))[0]
+        mended = -directions @ (directions.T @ wrong) * source.uniform(0.1, 0.6)
+        spoiled = np.outer(source.normal(size=width), source.normal(size=width)) * 0.02
+        updates.append(mended + spoiled)
+    stack = np.stack(updates).reshape(players, -1)
+
+    def play(coalitions: Coalitions) -> NDArray[np.bool_]:
+        outcomes = []
+        for chosen in coalitions.astype(np.float64):
+            merged = base + (chosen @ stack).reshape(width, width)
+            outcomes.append((np.tanh(inputs @ merged) @ head).argmax(axis=1) == answer)
+        return np.stack(outcomes)
 
     return play

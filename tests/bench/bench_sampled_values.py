@@ -5,7 +5,7 @@ by default on all of them: vote, router and weighted with 50 players each, whose
 in closed form, and a merge of 14 updates, whose coalitions are all evaluated (`coalition_games`).
 Prints the relative error |found - true| / |true|, the mean of some seeds, by number of evaluated
 coalitions; how often our 95 % intervals hold the true value; the CPU seconds of our arithmetic; and
-by interpolation how many evaluations 10 % of error take.
+by interpolation how many evaluations 5 % of error take.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PLAYERS = {"vote": 50, "router": 50, "weighted": 50, "merge": 14}
 PER_PLAYER = (10, 30, 100)
 SEEDS = range(5)
 LEVEL = Fraction(19, 20)
-TARGET = 0.1
+TARGET = 0.05
 LOCK = Cid.of(b"bench")
 
 Floats = NDArray[np.float64]

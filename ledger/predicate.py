@@ -311,7 +311,7 @@ FIELDS: Final[Mapping[str, tuple[Mapping[str, Rule], Mapping[str, Rule]]]] = {
             "mismatches": count,
             "exactness": OneOf(*EXACTNESS_CLASSES),
         },
-        {"software": record, "confirms": Many(cid), "seed": sha256},
+        {"software": record, "confirms": Many(cid), "seed": sha256, "fault": sha256},
     ),
 }
 """Required and optional fields of each known kind, with the rule each must obey."""

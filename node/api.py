@@ -376,10 +376,13 @@ class Node:
             clock=self._clock,
         )
 
-    def settle(self, fault_proof: Path, limits: Limits | None = None) -> Settled:
+    def settle(
+        self, fault_proof: Path, limits: Limits | None = None, *, attest: bool = False
+    ) -> Settled:
         """Verify a fault proof, answer its one item again, and say who is right.
 
-        Blocks that are not here are fetched from peers, unless this node is offline.
+        Blocks that are not here are fetched from peers, unless this node is offline. With `attest`
+        a claim that is false is called so by a signed verification.
         """
         from node.checking.faults import settle
 
@@ -388,6 +391,8 @@ class Node:
             fault_proof,
             offline=self._offline,
             limits=limits,
+            attest=attest,
+            clock=self._clock,
             progress=self._progress,
         )
 

@@ -20,12 +20,15 @@ from ledger.entry import Entry
 from ledger.errors import IncompleteError, NotFoundError, UnavailableError
 from ledger.log import Log, places
 from node.bases import bases
+from node.checking.attesting import attest as sign_verdict
 from node.checking.confinement import Limits
 from node.checking.rerunning import other_stack, rerun
+from node.clock import Clock, utc_now
 from node.composing import software
 from node.home import Home
 from node.peering.policyfile import home_policy
 from node.peering.states import best_proof
+from node.reading import load_view
 from node.storage.gathering import Gathering, Progress
 from node.storage.providers import providers_of
 
@@ -60,6 +63,7 @@ class Settled:
     exactness: str
     notes: list[str]
     exit_code: int
+    attested: str | None = None
 
 
 def fault_of(
@@ -112,6 +116,8 @@ def settle(
     *,
     offline: bool = False,
     limits: Limits | None = None,
+    attest: bool = False,
+    clock: Clock = utc_now,
     progress: Progress,
 ) -> Settled:
     """Verify a fault proof, answer its item again, and say who is right.
@@ -122,11 +128,14 @@ def settle(
         path: the file.
         offline: contact nobody over the network.
         limits: what the new process may use, if not the defaults.
+        attest: if the claim is false, record that as a signed verification of the evaluation.
+        clock: the time that it claims.
         progress: told how many blocks have arrived.
 
     Raises:
         EvidenceError: if the file does not prove that somebody claimed this.
-        IncompleteError: if bytes of the base, a member or the suite are not to be had.
+        IncompleteError: if bytes of the base, a member or the suite are not to be had, or the
+            evaluation to attest is in no log held here.
     """
     from compose.exactness import NEAR_TIE
     from compose.outcomes import Outcomes
@@ -135,6 +144,8 @@ def settle(
     fault = read_fault(path)
     fault.verify()
     evaluation, composition = fault.verify_signatures()
+    if attest:
+        _require_held(home, evaluation)
     # The system does not depend on the suites, so that only this one is needed.
     asked = tuple(suite for suite in fault.lock.suites if suite.id == fault.suite)
     lock = replace(fault.lock, suites=asked)
@@ -158,6 +169,16 @@ def settle(
         notes.append(f"whoever made the file got {fault.recomputed.describe()}")
     if rebuilt.system_digest != composition.statement.predicate["system_digest"]:
         notes.append(f"the system rebuilt from the lock is {rebuilt.system_digest}, not as claimed")
+    attested = None
+    if attest and verdict == "confirmed":
+        said = {
+            "checked": 1,
+            "mismatches": 1,
+            "exactness": lock.exactness,
+            "system_digest": rebuilt.system_digest,
+            "fault": fault.id,
+        }
+        attested = sign_verdict(home, evaluation, "mismatch", said, clock)
     return Settled(
         id=evaluation.id,
         composition=composition.id,
@@ -172,7 +193,19 @@ def settle(
         exactness=lock.exactness,
         notes=notes,
         exit_code=_EXIT_CODES[verdict],
+        attested=attested,
     )
+
+
+def _require_held(home: Home, evaluation: Entry) -> None:
+    """A verdict on what its readers cannot look up would be a loose end in every audit."""
+    with home.reading() as database:
+        held = evaluation.id in load_view(database).entries
+    if not held:
+        raise IncompleteError(
+            f"evaluation {evaluation.id} is in no log held here, so no verdict on it is recorded",
+            hint="sync with a peer that has that log, or leave out --attest",
+        )
 
 
 def _total(evaluation: Entry, suite: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +13,13 @@ from ledger.encoding import decode_hex
 from ledger.entry import Entry
 from ledger.errors import IncompleteError, MalformedError, NotFoundError, UsageError
 from ledger.log import resolve_id
-from ledger.statement import Statement, Subject
-from ledger.verdicts import verdicts_on
 from ledger.view import LedgerView
+from node.checking.attesting import attest as sign_verdict
 from node.checking.claims import check_scored, claimed_lock, claimed_outcomes, entry_of
 from node.checking.confinement import Limits
 from node.checking.faults import fault_of
 from node.checking.rerunning import Rebuilt, other_stack, rerun
 from node.clock import Clock, utc_now
-from node.composing import software
 from node.durable import write_atomic
 from node.home import Home
 from node.reading import load_view
@@ -37,14 +34,12 @@ if TYPE_CHECKING:
 
 VerdictName = Literal["reproduced", "mismatch", "inconclusive"]
 _SEED_SIZE = 32
-_MAX_CONFIRMED = 100
-"""How many verdicts of others one verdict names, so that it fits into an entry."""
 _EXIT_CODES = {"reproduced": 0, "mismatch": 3, "inconclusive": 9}
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The verdict on one entry.
+    """The verdict on one entry, which is the composition or the evaluation that was named.
 
     `probability` is that of finding a false item if the fraction `false` of the items were false;
     `detection` says it in words. `seed` gives the same sample again; it is None if every item was
@@ -103,7 +98,7 @@ def replay(
     if fault_proof is not None and not fault_proof.parent.is_dir():
         raise NotFoundError(f"{fault_proof.parent}: no such folder", hint="check the path")
     part = parse_part(false, what="the fraction of false items")
-    composition, evaluations = _claims(home, prefix)
+    entry, composition, evaluations = _claims(home, prefix)
     lock = claimed_lock(composition, home.store)
     for evaluation in evaluations:
         check_scored(evaluation, composition)
@@ -116,7 +111,7 @@ def replay(
     rebuilt = rerun(home, lock, chosen, sizes, limits or Limits())
     detection = Detection(total, sum(map(len, chosen.values())), part)
     verdicts = _verdicts(lock, claims, chosen, rebuilt)
-    result = _result(composition, lock, verdicts, rebuilt, detection)
+    result = replace(_result(composition, lock, verdicts, rebuilt, detection), id=entry.id)
     result = replace(result, seed=None if count is None else drawn.hex())
     fault = next(_faults(lock, evaluations, claims, verdicts), None)
     if fault is not None and fault_proof is not None:
@@ -129,20 +124,25 @@ def replay(
             write_atomic(fault_proof, proof)
             result = replace(result, fault_proof=str(fault_proof))
     if attest:
-        result = replace(result, attested=_attest(home, result, composition, clock))
+        said = {name: getattr(result, name) for name in ("checked", "exactness", "system_digest")}
+        said["mismatches"] = len(result.mismatches)
+        said |= {} if result.seed is None else {"seed": result.seed}
+        result = replace(result, attested=sign_verdict(home, entry, result.verdict, said, clock))
     return result
 
 
-def _claims(home: Home, prefix: str) -> tuple[Entry, list[Entry]]:
+def _claims(home: Home, prefix: str) -> tuple[Entry, Entry, list[Entry]]:
+    """Return the entry that is replayed, its composition, and the evaluations that claim."""
     with home.reading() as database:
         id_ = resolve_id(database, prefix)
         ledger = load_view(database)
     entry = _entry(ledger, id_)
     if entry.kind == "composition":
         found = ledger.about("evaluation", "composition", id_)
-        return entry, [item.entry for item in found if item.entry.author == entry.author]
+        return entry, entry, [item.entry for item in found if item.entry.author == entry.author]
     if entry.kind == "evaluation":
-        return entry_of(ledger, entry.statement.predicate["composition"], "composition"), [entry]
+        composition = entry_of(ledger, entry.statement.predicate["composition"], "composition")
+        return entry, composition, [entry]
     raise UsageError(
         f"{id_} is a {entry.kind}; only compositions and evaluations are replayed",
         hint="the values of an attribution are recomputed by 'pnode audit'",
@@ -275,36 +275,3 @@ def _result(
         seed=None,
         exit_code=_EXIT_CODES[state],
     )
-
-
-def _confirmed(home: Home, result: Replayed) -> list[str]:
-    """Return the verdicts of others that say the same: what is signed next agrees with them."""
-    with home.reading() as database:
-        ledger = load_view(database)
-    own = ledger.identity(home.author)
-    return [
-        each.id
-        for each in verdicts_on(ledger, result.id)
-        if each.auditor != own and each.verdict == result.verdict
-    ][:_MAX_CONFIRMED]
-
-
-def _attest(home: Home, result: Replayed, target: Entry, clock: Clock) -> str:
-    predicate = {
-        "author": home.author,
-        "created": clock(),
-        "target": result.id,
-        "verdict": result.verdict,
-        "checked": result.checked,
-        "mismatches": len(result.mismatches),
-        "exactness": result.exactness,
-        "software": software(),
-        "system_digest": result.system_digest,
-        "confirms": _confirmed(home, result),
-    } | ({} if result.seed is None else {"seed": result.seed})
-    subject = Subject(target.id, hashlib.sha256(target.body).hexdigest())
-    statement = Statement("verification", (subject,), predicate)
-    entry = Entry.sign(statement, home.keys().author)
-    with home.writing() as log:
-        log.append([entry])
-    return entry.id

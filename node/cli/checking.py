@@ -235,12 +235,12 @@ def replay_command(
     """
     limits = _limits(max_seconds, max_memory, max_tokens)
     if Path(target).is_file():
-        if attest or any(given is not None for given in (sample, detect, seed, fault_proof)):
+        if any(given is not None for given in (sample, detect, seed, fault_proof)):
             raise UsageError(
-                f"{target} is about one item, so that only limits go with it",
+                f"{target} is about one item, so that only limits and --attest go with it",
                 hint="give the file alone",
             )
-        _settle(session, Path(target), limits)
+        _settle(session, Path(target), limits, attest=attest)
         return
     replayed = session.node().replay(
         target,
@@ -294,8 +294,8 @@ def _limits(seconds: int | None, gib: int | None, tokens: int | None) -> Limits:
     return Limits(**{name: value for name, value in given.items() if value is not None})
 
 
-def _settle(session: Session, path: Path, limits: Limits) -> None:
-    settled = session.node().settle(path, limits)
+def _settle(session: Session, path: Path, limits: Limits, *, attest: bool) -> None:
+    settled = session.node().settle(path, limits, attest=attest)
     session.output.result(
         "replay.fault",
         settled,
@@ -308,6 +308,7 @@ def _settle(session: Session, path: Path, limits: Limits) -> None:
                 ("claimed", settled.claimed),
                 ("recomputed", settled.recomputed),
                 ("exactness", settled.exactness),
+                ("attested", settled.attested),
                 *(("note", note) for note in settled.notes),
             ]
         ),

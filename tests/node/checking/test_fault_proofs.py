@@ -20,7 +20,7 @@ from node.peering.export import export
 from node.peering.peers import add_peer
 from node.reading import load_view
 from tests.node.lies import MERGE, Accused, forge, relock
-from tests.node.worlds import World, check_home
+from tests.node.worlds import World, check_home, predicate_of
 
 CHECKS = ["signature", "inclusion", "lock", "outcome"]
 
@@ -84,6 +84,8 @@ def test_a_third_party_confirms_the_lie_from_blocks_of_a_peer(
     with pytest.raises(IncompleteError):
         node.settle(accused_home.file)
     add_peer(node.home, str(stick))
+    with pytest.raises(IncompleteError, match="is in no log held here"):
+        node.settle(accused_home.file, attest=True)
     settled = node.settle(accused_home.file)
     assert (settled.verdict, settled.exit_code) == ("confirmed", 3)
     assert settled.id == accused_home.lie
@@ -91,6 +93,19 @@ def test_a_third_party_confirms_the_lie_from_blocks_of_a_peer(
     assert "(correct)" in settled.claimed
     assert "(wrong)" in settled.recomputed
     assert settled.notes == []
+    check_home(node)
+
+
+def test_a_confirmed_lie_is_attested_where_its_log_is_held(
+    accused_home: Accused, tmp_path: Path
+) -> None:
+    node = accused_home.world.copy_to(tmp_path / "world").node
+    settled = node.settle(accused_home.file, attest=True)
+    assert settled.attested is not None
+    said = predicate_of(node, settled.attested)
+    assert (said["target"], said["verdict"], said["checked"]) == (settled.id, "mismatch", 1)
+    assert said["fault"] == FaultProof.parse(accused_home.file.read_bytes()).id
+    assert [each.verdict for each in node.show(settled.id).verdicts] == ["mismatch"]
     check_home(node)
 
 
@@ -105,8 +120,8 @@ def test_a_false_accusation_is_refuted(composed_home: World, tmp_path: Path) -> 
     )
     file.write_bytes(accuse(node, honest))
     assert verify(None, [str(file)]).ok
-    settled = node.settle(file)
-    assert (settled.verdict, settled.exit_code) == ("refuted", 0)
+    settled = node.settle(file, attest=True)
+    assert (settled.verdict, settled.exit_code, settled.attested) == ("refuted", 0, None)
     assert settled.claimed == settled.recomputed
 
 

@@ -137,8 +137,11 @@ def test_a_consistent_lie_is_pinned_to_its_first_item(composed: World) -> None:
     wrong = [outcome.item for outcome in outcomes[first] if not outcome.correct]
     forged = forge(node, id_, improve)
     check_home(node)
-    replayed = node.replay(forged)
-    assert (replayed.verdict, replayed.exit_code) == ("mismatch", 3)
+    replayed = node.replay(forged, attest=True)
+    assert (replayed.id, replayed.verdict, replayed.exit_code) == (forged, "mismatch", 3)
+    # The verdict is on the lie: anybody can make a false claim about an honest composition.
+    assert [each.verdict for each in node.show(forged).verdicts] == ["mismatch"]
+    assert node.show(id_).verdicts == []
     assert f"suite {first}: item {wrong[0]}" in replayed.mismatches[0]
     assert len(replayed.mismatches) == len(wrong)
     audited = node.audit(replay=2)

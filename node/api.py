@@ -403,13 +403,15 @@ class Node:
         budget: int | None = None,
         confidence: str = "0.95",
         until: str | None = None,
-        jobs: int = 1,
+        jobs: int | None = None,
         memory: int = 1536,
+        ray: str | None = None,
     ) -> Attributed:
         """Compute and record what each member of a composition is worth.
 
         `until` ends sampling before the budget does: a half-width, `items` or `ranks`. `jobs`
-        processes evaluate, each keeping up to `memory` MiB beside the weights.
+        processes evaluate, each keeping up to `memory` MiB beside the weights, here or on the
+        cluster whose address is `ray`.
         """
         from node.attributing import attribute
         from node.coalitions.spread import Spread
@@ -422,7 +424,7 @@ class Node:
             budget=budget,
             confidence=confidence,
             until=until,
-            spread=Spread(jobs, memory),
+            spread=Spread(jobs, memory, ray),
             progress=self._progress,
             clock=self._clock,
         )

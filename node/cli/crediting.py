@@ -50,10 +50,13 @@ if TYPE_CHECKING:
 @click.option(
     "--jobs",
     type=click.IntRange(min=1, max=1024),
-    default=1,
-    show_default=True,
     metavar="N",
-    help="Evaluate in N processes; the values are the same.",
+    help="Evaluate in N processes; by default in one, on a cluster in one per processor.",
+)
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Evaluate on a Ray cluster: HOST:PORT of its head node, or 'auto'.",
 )
 @click.option(
     "--memory",
@@ -70,7 +73,8 @@ def attribute_command(
     budget: int | None,
     confidence: str,
     until: str | None,
-    jobs: int,
+    jobs: int | None,
+    ray: str | None,
     memory: int,
 ) -> None:
     """Compute what each contribution was worth.
@@ -89,6 +93,7 @@ def attribute_command(
         until=until,
         jobs=jobs,
         memory=memory,
+        ray=ray,
     )
     names = {line.author: line.name for line in node.list()}
     values = to_record(attributed.values)

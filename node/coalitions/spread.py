@@ -14,15 +14,17 @@ MEMORY_MIB: Final = 1536
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How many processes evaluate, and what each may hold.
+    """How many processes evaluate, where, and what each may hold.
 
     Attributes:
-        jobs: how many.
+        jobs: how many; None for this one alone, or on a cluster for one on each processor.
         memory: MiB each may keep beside the weights, to spare forward passes.
+        ray: the address of a Ray cluster; None for this machine.
     """
 
-    jobs: int = 1
+    jobs: int | None = None
     memory: int = MEMORY_MIB
+    ray: str | None = None
 
     @property
     def memory_bytes(self) -> int:
@@ -39,14 +41,25 @@ class Spread:
             lock: its CID.
             items: how many items its suites have.
             together: whether all coalitions are answered from the same forward passes.
-        """
-        from node.coalitions.processes import Processes
 
-        if self.jobs == 1:
+        Raises:
+            MissingExtraError, UnavailableError: if a cluster is wanted and cannot be used.
+        """
+        place = str(home.path.absolute()), str(home.state.absolute())
+        arguments = (*place, str(lock), self.memory_bytes)
+        workers: Workers
+        if self.ray is not None:
+            from node.coalitions.cluster import Cluster
+
+            workers = cluster = Cluster(arguments, self.ray)
+            count = self.jobs or cluster.processors
+        elif self.jobs is None or self.jobs == 1:
             return None
-        arguments = [str(home.path.absolute()), str(home.state.absolute()), str(lock)]
-        workers: Workers = Processes([*arguments, str(self.memory_bytes)])
-        return Executor(workers, count=self.jobs, items=items, together=together)
+        else:
+            from node.coalitions.processes import Processes
+
+            workers, count = Processes([str(each) for each in arguments]), self.jobs
+        return Executor(workers, count=count, items=items, together=together)
 
 
 ALONE = Spread()

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from compose.errors import MissingExtraError
-from ledger.errors import UnavailableError
+from ledger.errors import IncompleteError, UnavailableError, UsageError
 from node.coalitions.division import Task
-from node.coalitions.executor import Event, Lost
+from node.coalitions.executor import Event, Lost, Ready
 from node.coalitions.worker import Worker, event_of
+from node.composing import software
+
+_SECONDS: Final = 10.0
+_HINT: Final = "start one with 'ray start --head', and give HOST:PORT of its head node, or auto"
 
 
 class Cluster:
@@ -31,9 +36,12 @@ class Cluster:
             address: HOST:PORT of the head node, or `auto` for the one that runs here.
 
         Raises:
+            UsageError: if it is no such address.
             MissingExtraError: on an install without Ray.
             UnavailableError: if there is no such cluster.
         """
+        if address != "auto":
+            _reach(address)
         self._ray = _import()
         self._arguments = tuple(arguments)
         self._actors: dict[int, Any] = {}
@@ -47,10 +55,7 @@ class Cluster:
                 log_to_driver=False,
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UnavailableError(
-                f"no Ray cluster at {address}: {str(error).splitlines()[0]}",
-                hint="start one with 'ray start --head', or give HOST:PORT of its head node",
-            ) from None
+            raise _unavailable(address, str(error).split("\n")[0]) from None
 
     @property
     def processors(self) -> int:
@@ -85,7 +90,14 @@ class Cluster:
         except self._ray.exceptions.RayError as error:
             self.stop(worker)
             return worker, Lost(f"was lost: {type(error).__name__}")
-        return worker, event_of(line)
+        event = event_of(line)
+        if isinstance(event, Ready) and event.software != software():
+            raise IncompleteError(
+                f"a node of the cluster has {_versions(event.software)}, "
+                f"here is {_versions(software())}",
+                hint="install the same releases on every node",
+            )
+        return worker, event
 
     def stop(self, worker: int) -> None:
         """End a worker."""
@@ -97,6 +109,30 @@ class Cluster:
         for worker in list(self._actors):
             self.stop(worker)
         self._ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """See that something listens, because Ray itself asks for minutes.
+
+    Raises:
+        UsageError: if it is not HOST:PORT.
+        UnavailableError: if nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isascii() or not port.isdecimal():
+        raise UsageError(f"'{address}' is not the address of a Ray cluster", hint=_HINT)
+    try:
+        socket.create_connection((host, int(port)), timeout=_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _unavailable(address, str(error)) from None
+
+
+def _unavailable(address: str, reason: str) -> UnavailableError:
+    return UnavailableError(f"no Ray cluster at {address}: {reason}", hint=_HINT)
+
+
+def _versions(found: Mapping[str, str]) -> str:
+    return " ".join(f"{name} {version}" for name, version in sorted(found.items()))
 
 
 def _import() -> ModuleType:

@@ -10,7 +10,7 @@ number of times. An error that a worker reports is the error of the evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -23,7 +23,9 @@ MOST_LOSSES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A worker has loaded what it needs."""
+    """A worker has loaded what it needs; `software` are the versions of what computes there."""
+
+    software: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

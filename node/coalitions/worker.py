@@ -1,10 +1,10 @@
 """What evaluates coalitions for an executor: one worker, in a process of its own.
 
 `python -P -m node.coalitions.worker HOME STATE LOCK MEMORY` reads tasks from standard input and
-writes answers to standard output, a line of JSON each: first `{"ready": true}` once base, adapters
-and suites are loaded, then for each task `{"parts": [...]}`, the outcomes in hexadecimal, or
-`{"error": {...}}`. It ends with its standard input, so none outlives its parent by more than a
-task.
+writes answers to standard output, a line of JSON each: first `{"ready": {...}}`, the versions of
+what computes, once base, adapters and suites are loaded, then for each task `{"parts": [...]}`, the
+outcomes in hexadecimal, or `{"error": {...}}`. It ends with its standard input, so none outlives
+its parent by more than a task.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ledger.errors import PnodeError
 from node.coalitions.division import Task
 from node.coalitions.executor import Done, Event, Ready
+from node.composing import software
 from node.home import Home
 from node.materials import cached_materials, read_lock
 
@@ -67,7 +68,7 @@ class Worker:
             given.titles,
             memory=self._memory,
         )
-        return {"ready": True}
+        return {"ready": software()}
 
     def _evaluate(self, task: Task) -> dict[str, Any]:
         from compose.outcomes import pack_cell
@@ -88,7 +89,7 @@ def event_of(line: str) -> Event:
     if "error" in document:
         raise _error(**document["error"])
     if "ready" in document:
-        return Ready()
+        return Ready(document["ready"])
     return Done(tuple(bytes.fromhex(part) for part in document["parts"]))
 
 

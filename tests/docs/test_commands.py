@@ -21,6 +21,11 @@ NOT_RUN = {
     "pip install": "needs the network",
     "model_signing verify": "a tool of others; tests/interop runs it",
     "pnode serve": "runs until it is interrupted; tested in tests/node",
+    "ray start": "needs the extra ray; tests/node/coalitions/test_cluster.py runs a cluster",
+    "ray stop": "needs the extra ray",
+    "pnode attribute $composition --ray": "needs a cluster; the same test runs it",
+    "sbatch": "needs Slurm",
+    "kubectl": "needs Kubernetes",
 }
 """What is shown and not run here, with the reason."""
 

@@ -13,13 +13,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from compose.errors import MissingExtraError
-from ledger.errors import UnavailableError
+from ledger.errors import IncompleteError, UnavailableError, UsageError
 from node.coalitions.cache import CoalitionCache, coalition_key
 from node.coalitions.cluster import Cluster
 from node.coalitions.division import Task
@@ -113,10 +112,30 @@ def test_a_killed_driver_on_a_cluster_goes_on_where_it_ended(composed: World, no
     check_home(node)
 
 
-def test_a_cluster_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
-    if not HERE:
-        with pytest.raises(MissingExtraError, match="Ray is not installed"):
-            Cluster(("home", "state", "lock", 1), "127.0.0.1:1")
-        return
+def test_a_node_with_other_software_ends_the_run(
+    composed: World, nodes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, lock = composed.node.home, lock_of(composed, "merge.linear")
+    monkeypatch.setattr("node.coalitions.cluster.software", lambda: {"torch": "0.1"})
+    executor = executor_of(home, lock, Cluster(arguments(home, lock), nodes.address), 1)
+    with closing(executor), pytest.raises(IncompleteError, match=r"here is torch 0\.1") as caught:
+        list(executor.evaluate([1]))
+    assert caught.value.exit_code == 9
+
+
+@pytest.mark.skipif(HERE, reason="Ray is installed")
+def test_without_ray_the_extra_is_named() -> None:
+    with pytest.raises(MissingExtraError, match="Ray is not installed") as caught:
+        Cluster(("home", "state", "lock", 1), "auto")
+    assert "pnode[ray]" in caught.value.hint
+
+
+@pytest.mark.parametrize("address", ["", "here", "ray://host:1", "host:", "host:x"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="is not the address of a Ray cluster"):
+        Cluster(("home", "state", "lock", 1), address)
+
+
+def test_a_cluster_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(UnavailableError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
         Cluster(("home", "state", "lock", 1), "127.0.0.1:1")

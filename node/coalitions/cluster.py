@@ -1,4 +1,4 @@
-"""Workers on a cluster of Ray (docs/adr/0032-workers-on-ray.md).
+"""Workers on a cluster of Ray (docs/adr/0033-workers-on-ray.md).
 
 Every worker is an actor on one processor of some node. It opens the home by its path, so the home
 lies in a folder that all nodes see. An actor that waits for a free processor holds no task, and an

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attribution.table import MAX_TABLE_BYTES
+from attribution.evidence import MAX_TABLE_BYTES
 from ledger.cid import DAG_PB, Cid
 from ledger.dagpb import Link, encode_node, parse_node
 from ledger.errors import DigestError, PolicyError

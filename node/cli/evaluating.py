@@ -60,7 +60,7 @@ def evaluate_command(
 ) -> None:
     """Answer suites with a base model, or with one adapter on it, and record nothing.
 
-    DIR|ID is an adapter, such as a system that 'compose -o' wrote; without it the base answers.
+    DIR|ID is an adapter, such as a merge that 'compose -o' wrote; without it the base answers.
     """
     done = session.node().evaluate(suites, base=base, adapter=adapter)
     rows = [[score.name, f"{score.correct} of {score.total}"] for score in done.scores]
